@@ -1,0 +1,1 @@
+"""Graft a pretrained model onto your task."""

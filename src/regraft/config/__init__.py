@@ -1,0 +1,1 @@
+"""Reading YAML into closed specs; the folder registry. Imports no torch."""

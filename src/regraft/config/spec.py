@@ -1,0 +1,46 @@
+"""The base of every spec, and the units that specs are written in."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict
+
+_DURATION = re.compile(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s?)?")
+
+
+class Spec(BaseModel):
+    """A closed, frozen record: unknown keys are errors, nothing changes after reading."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+def seconds_of(value: object) -> object:
+    """Return the seconds of ``"1h30m"``, ``"90s"`` or a plain number; other values pass through.
+
+    Raises:
+        ValueError: The text is not a duration.
+
+    Example:
+        >>> seconds_of("1h30m"), seconds_of("90s"), seconds_of(45)
+        (5400.0, 90.0, 45.0)
+    """
+    if isinstance(value, str):
+        match = _DURATION.fullmatch(value.strip().lower().replace(" ", ""))
+        if not match or not any(match.groups()):
+            raise ValueError(f"{value!r} is not a duration; write 90s, 30m or 1h30m")
+        hours, minutes, seconds = (float(part or 0) for part in match.groups())
+        return 3600 * hours + 60 * minutes + seconds
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return float(value)
+    return value
+
+
+Duration = Annotated[float, BeforeValidator(seconds_of)]
+"""Seconds; written as ``90s``, ``30m``, ``1h30m`` or a number of seconds."""
+
+
+def resolved(spec: BaseModel) -> dict[str, Any]:
+    """Return a spec as plain JSON with every default filled in."""
+    return spec.model_dump(mode="json")

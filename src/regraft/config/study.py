@@ -1,0 +1,129 @@
+"""The study spec: a task, backbones, a budget, the protocols to try."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, field_validator
+
+from regraft.config.loading import read_yaml, validate
+from regraft.config.protocol import ProtocolSpec
+from regraft.config.registry import FOLDERS, kinds, load
+from regraft.config.spec import Duration, Spec
+
+_PATH_LIKE = ("./", "../", "/", "~")
+
+
+class TaskSpec(Spec):
+    """The downstream problem: data, columns, splits, metric, success criterion."""
+
+    data: str = Field(description="folder, file, or folder of train/dev/test files")
+    kind: Literal["image", "text", "array"] | None = Field(None, description="guessed if not given")
+    input: str | None = Field(None, description="column of the texts or image paths")
+    label: str | None = Field(None, description="column of the labels")
+    group: str | None = Field(None, description="column that must not straddle parts")
+    time: str | None = Field(None, description="column to split by: the newest is tested")
+    splits: Literal["auto", "given", "stratified", "grouped", "time"] = "auto"
+    validation: float = Field(0.2, gt=0.0, lt=1.0, description="share of what is not tested")
+    test: float = Field(0.2, gt=0.0, lt=1.0, description="share that is sealed")
+    metric: str = "macro_f1"
+    target: str | float | None = Field(None, description="for example 'macro_f1>=0.9'")
+    class_weights: Literal["balanced"] | dict[str, float] | None = None
+    costs: dict[str, dict[str, float]] | None = Field(
+        None, description="cost by true class, then predicted class"
+    )
+    allow_bad: bool = Field(False, description="go on when more than 1 % of the items are unreadable")
+
+
+class StudySpec(Spec):
+    """One question under one budget."""
+
+    task: TaskSpec
+    backbones: list[str] = Field(min_length=1, max_length=32)
+    budget: Duration = Field(1800.0, gt=0.0, validate_default=True)
+    protocols: list[str] = Field(default_factory=lambda: ["ladder"], min_length=1)
+    seed: int = Field(0, ge=0, lt=2**63)
+    seeds: int = Field(3, ge=1, le=100, description="seeds of what ties with the best")
+    label_budget: int | None = Field(None, ge=1, description="labels per class of the ladder")
+    label_budgets: list[int] = Field(
+        default_factory=list, description="labels per class of the label-efficiency curve"
+    )
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    name: str = ""
+
+    @field_validator("label_budgets")
+    @classmethod
+    def _positive_and_increasing(cls, value: list[int]) -> list[int]:
+        if any(b < 1 for b in value) or sorted(set(value)) != value:
+            raise ValueError("label budgets must be positive and increasing")
+        return value
+
+
+def read_study(path: Path) -> StudySpec:
+    """Read a study file; paths in it are relative to the file.
+
+    Raises:
+        ConfigError: The file is missing or wrong.
+    """
+    document = read_yaml(path)
+    spec = validate(StudySpec, document)
+    base = path.resolve().parent
+    task = spec.task.model_copy(update={"data": _beside(base, spec.task.data)})
+    return spec.model_copy(
+        update={
+            "task": task,
+            "backbones": [_backbone_beside(base, one) for one in spec.backbones],
+            "protocols": [
+                _beside(base, one) if one.endswith((".yaml", ".yml")) else one
+                for one in spec.protocols
+            ],
+        }
+    )
+
+
+def _beside(base: Path, path: str) -> str:
+    return str((base / Path(path).expanduser()).resolve())
+
+
+def _backbone_beside(base: Path, reference: str) -> str:
+    """Make the file paths in a backbone's reference absolute; hub ids and module names stay."""
+    if reference.startswith("python:"):
+        factory, at, weights = reference.removeprefix("python:").partition("@")
+        path, colon, name = factory.rpartition(":")
+        if path.endswith(".py"):
+            path = _beside(base, path)
+        return f"python:{path}{colon}{name}" + (at + _beside(base, weights) if at else "")
+    is_folder = reference.startswith(_PATH_LIKE) or (base / reference).is_dir()
+    return _beside(base, reference) if is_folder else reference
+
+
+def protocol_schema() -> dict[str, Any]:
+    """Return the JSON schema of a protocol file; every kind of each folder is spelt out."""
+    schema = ProtocolSpec.model_json_schema()
+    definitions: dict[str, Any] = schema.setdefault("$defs", {})
+    for folder in FOLDERS:
+        choices = []
+        for kind in kinds(folder):
+            inner = load(folder, kind).Spec.model_json_schema()
+            definitions.update(inner.pop("$defs", {}))
+            definitions[f"{folder}-{kind}"] = inner
+            choices.append({"$ref": f"#/$defs/{folder}-{kind}"})
+        definitions[folder] = {"oneOf": [*choices, {"enum": list(kinds(folder))}]}
+    properties = schema["properties"]
+    for key in ("head", "rate"):
+        properties[key] = {"$ref": f"#/$defs/{key}"}
+    properties["modules"] = {"type": "array", "items": {"$ref": "#/$defs/module"}}
+    for key in ("unfreeze", "predictor"):
+        properties[key] = {"anyOf": [{"$ref": f"#/$defs/{key}"}, {"type": "null"}]}
+    data = definitions["DataSpec"]["properties"]
+    for key in ("augment", "rebalance"):
+        data[key] = {"$ref": f"#/$defs/{key}"}
+    return schema
+
+
+def study_schema() -> dict[str, Any]:
+    """Return the JSON schema of a study file."""
+    return StudySpec.model_json_schema()
+
+

@@ -1,0 +1,1 @@
+"""From graft to predictions, and the proof that a graft predicts what its run predicted."""

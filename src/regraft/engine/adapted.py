@@ -1,0 +1,186 @@
+"""A backbone as a protocol adapts it: copy, inserted modules, head, and what of it trains."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, final
+
+import numpy as np
+import torch
+from torch import nn
+
+from regraft.config.protocol import depth_index
+from regraft.config.registry import kind_spec, load
+from regraft.features.solved import centroid_head, fit_probe
+from regraft.protocols.trainability import Trainability, trainability
+from regraft.seeds import derive
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from regraft.backbones.backbone import Backbone
+    from regraft.engine.job import Job, Stage
+    from regraft.protocols.insertion import Inserted
+
+_NORMALISED_BY_BATCH = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
+
+
+@final
+@dataclass(frozen=True, slots=True, eq=False)
+class Adapted:
+    """What a run trains.
+
+    Attributes:
+        backbone: A copy (or a random twin) of the pretrained backbone, modules inserted.
+        head: Maps pooled features (B, width) to logits (B, C).
+        inserted: What each module of the protocol inserted, in order.
+        trains: Which parameters train, in which groups, from which depth.
+        learns_statistics: Whether batch normalisation in trained blocks updates its statistics.
+    """
+
+    backbone: Backbone
+    head: nn.Module
+    inserted: tuple[Inserted, ...]
+    trains: Trainability
+    learns_statistics: bool
+
+    def features(
+        self, batch: Mapping[str, torch.Tensor], hidden: torch.Tensor | None, depth: int
+    ) -> torch.Tensor:
+        """Return pooled features (B, width), from `hidden` at `depth` where it is given."""
+        if hidden is None:
+            return self.backbone.features(batch)
+        return self.backbone.features_from(hidden, batch, depth=depth)
+
+    def named_parameters(self) -> Iterator[tuple[str, nn.Parameter]]:
+        """Yield every parameter under the name it has in a run's state."""
+        for name, parameter in self.head.named_parameters():
+            yield f"head.{name}", parameter
+        new = self._inserted_names()
+        for name, parameter in self.backbone.module.named_parameters():
+            yield (f"module.{name}" if name in new else f"backbone.{name}"), parameter
+
+    def named_buffers(self) -> Iterator[tuple[str, torch.Tensor]]:
+        """Yield every buffer of the backbone under the name it has in a run's state."""
+        for name, buffer in self.backbone.module.named_buffers():
+            yield f"backbone.{name}", buffer
+
+    def trained(self) -> dict[str, nn.Parameter]:
+        """Return the declared trainable parameters by name."""
+        return {n: p for n, p in self.named_parameters() if n in self.trains.names}
+
+    def set_modes(self, lowest_open: int) -> None:
+        """Put blocks from `lowest_open` on and inserted modules in training mode, all else in evaluation.
+
+        Batch normalisation keeps evaluating unless the backbone starts from random weights.
+        """
+        module = self.backbone.module
+        module.eval()
+        self.head.train()
+        if self.trains.backbone:
+            for name, child in module.named_modules():
+                depth = self.backbone.depth_of(name) if name else -1
+                if name and (depth >= max(lowest_open, 0) or (depth < 0 and self.trains.stem)):
+                    child.training = self.learns_statistics or not isinstance(
+                        child, _NORMALISED_BY_BATCH
+                    )
+        for inserted in self.inserted:
+            for name in inserted.module_names:
+                module.get_submodule(name).train()
+
+    def evaluate(self) -> None:
+        """Put everything in evaluation mode."""
+        self.backbone.module.eval()
+        self.head.eval()
+
+    def state(self) -> dict[str, torch.Tensor]:
+        """Return detached copies of the trained parameters, and of buffers that training may move."""
+        tensors = {name: p.detach().clone().cpu() for name, p in self.trained().items()}
+        if self.learns_statistics:
+            tensors |= {n: b.detach().clone().cpu() for n, b in self.named_buffers()}
+        return tensors
+
+    def load_state(self, state: Mapping[str, torch.Tensor]) -> None:
+        """Copy the tensors of `state` into the parameters and buffers of the same names.
+
+        Raises:
+            KeyError: A name in the state is not in the model.
+        """
+        own: dict[str, torch.Tensor] = dict(self.named_parameters())
+        own |= dict(self.named_buffers())
+        with torch.no_grad():
+            for name, value in state.items():
+                own[name].copy_(value)
+
+    def _inserted_names(self) -> frozenset[str]:
+        return frozenset(name for part in self.inserted for name in part.parameter_names)
+
+
+def build(job: Job, stage: Stage | None) -> Adapted:
+    """Make the model of a run before any training; the seed is set before every initialisation.
+
+    Args:
+        job: The run.
+        stage: The fit whose training rows a solved head may see; None leaves the head at zero,
+            for a state that is loaded afterwards.
+
+    Raises:
+        ConfigError: The protocol does not fit the backbone.
+    """
+    protocol = job.protocol
+    backbone = job.backbone.copy()
+    if protocol["backbone"] == "random":
+        backbone = job.backbone.randomised(derive(job.seed, "backbone"))
+    from_depth = depth_index(protocol["train"]["from_depth"], backbone.n_blocks)
+    insert_from = from_depth if from_depth < backbone.n_blocks else 0
+    inserted = []
+    for i, value in enumerate(protocol["modules"]):
+        spec = kind_spec("module", value, where="modules")
+        kind = load("module", value["kind"])
+        seed = derive(job.seed, "module", i)
+        inserted.append(kind.insert(spec, backbone, from_depth=insert_from, seed=seed))
+    backbone.module.to(job.device)
+    head = _head(job, stage, backbone.width).to(job.device)
+    trains = trainability(protocol, backbone, inserted, head)
+    adapted = Adapted(
+        backbone=backbone,
+        head=head,
+        inserted=tuple(inserted),
+        trains=trains,
+        learns_statistics=protocol["backbone"] == "random",
+    )
+    for name, parameter in adapted.named_parameters():
+        parameter.requires_grad_(name in trains.names)
+    return adapted
+
+
+def _head(job: Job, stage: Stage | None, width: int) -> nn.Module:
+    value = job.protocol["head"]
+    spec = kind_spec("head", value, where="head")
+    solved = _solved_start(job, stage, value["start"]) if stage is not None else None
+    if stage is None:
+        spec = spec.model_copy(update={"start": "zero"})
+    module: nn.Module = load("head", value["kind"]).build(
+        spec,
+        width=width,
+        n_classes=job.data.n_classes,
+        seed=derive(job.seed, "head"),
+        solved=solved,
+    )
+    return module
+
+
+def _solved_start(
+    job: Job, stage: Stage, start: str
+) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]] | None:
+    if start not in ("probe", "centroid") or job.protocol["backbone"] == "random":
+        return None
+    data = job.data
+    features = data.features()[data.rows]
+    x, y = features[stage.train], data.labels[stage.train]
+    if start == "centroid":
+        return centroid_head(x, y, data.n_classes)
+    probe = fit_probe(
+        x, y, data.n_classes, features[stage.validation], data.labels[stage.validation]
+    )
+    return probe.weight, probe.bias

@@ -1,0 +1,101 @@
+"""Batches of a fit: which items, in which order, from the inputs or from the stored prefix."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from regraft.config.registry import kind_spec, load
+from regraft.seeds import derive, numpy_generator
+
+if TYPE_CHECKING:
+    from regraft.engine.job import Job
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Batch:
+    """Inputs and labels of some items; `hidden` is what block `depth` receives, where it was kept."""
+
+    inputs: dict[str, torch.Tensor]
+    hidden: torch.Tensor | None
+    depth: int
+    labels: torch.Tensor  # (B,)
+
+
+def epoch_batches(
+    rows: np.ndarray[Any, Any], *, size: int, seed: int, stage: str, epoch: int
+) -> list[np.ndarray[Any, Any]]:
+    """Return the rows of each batch of one epoch, shuffled by (seed, stage, epoch) alone.
+
+    A last batch of a single item joins the one before, since batch statistics of one item do not exist.
+    """
+    order = numpy_generator(seed, "order", stage, epoch).permutation(rows)
+    batches = [order[i : i + size] for i in range(0, len(order), size)]
+    if len(batches) > 1 and len(batches[-1]) == 1:
+        last = batches.pop()
+        batches[-1] = np.concatenate([batches[-1], last])
+    return batches
+
+
+class Loader:
+    """Makes batches of a job's items, from the prefix kept at a depth where there is one."""
+
+    def __init__(self, job: Job) -> None:
+        self._job = job
+        augment = job.protocol["data"]["augment"]
+        self._augments = augment["kind"] != "none" and job.data.kind == "image"
+        self._augment_spec = kind_spec("augment", augment, where="data.augment")
+        self._augment = load("augment", augment["kind"]).augment
+
+    def kept_depth(self, lowest_open: int) -> int:
+        """Return the depth from which training can read a kept prefix; 0 when there is none."""
+        job = self._job
+        frozen_below = 0 < lowest_open < job.backbone.n_blocks
+        usable = (
+            frozen_below
+            and job.backbone.can_cut
+            and job.protocol["backbone"] == "pretrained"
+            and not self._augments
+        )
+        return lowest_open if usable and job.data.prefix(lowest_open) is not None else 0
+
+    def training(self, rows: np.ndarray[Any, Any], *, depth: int, draw: tuple[str, int, int]) -> Batch:
+        """Return a training batch; `draw` (stage, epoch, batch) names the augmentation's randomness."""
+        if not self._augments:
+            return self.plain(rows, depth=depth)
+        job = self._job
+        prepared = job.data.prepared.gather(job.data.rows[rows])
+        images = torch.from_numpy(np.stack(prepared))  # (B, C, H, W) uint8
+        generator = torch.Generator().manual_seed(derive(job.seed, "augment", *draw))
+        inputs = job.backbone.preprocess.normalise(
+            self._augment(self._augment_spec, images, generator)
+        )
+        return self._batch(inputs, None, 0, rows)
+
+    def plain(self, rows: np.ndarray[Any, Any], *, depth: int) -> Batch:
+        """Return a batch without augmentation."""
+        job = self._job
+        inputs = job.backbone.preprocess.collate(job.data.prepared.gather(job.data.rows[rows]))
+        store = job.data.prefix(depth) if depth else None
+        if store is None:
+            return self._batch(inputs, None, 0, rows)
+        hidden = job.backbone.join_hidden(store.gather(job.data.rows[rows]))
+        return self._batch(inputs, hidden, depth, rows)
+
+    def _batch(
+        self,
+        inputs: dict[str, torch.Tensor],
+        hidden: torch.Tensor | None,
+        depth: int,
+        rows: np.ndarray[Any, Any],
+    ) -> Batch:
+        device = self._job.device
+        return Batch(
+            {name: tensor.to(device) for name, tensor in inputs.items()},
+            None if hidden is None else hidden.to(device),
+            depth,
+            torch.from_numpy(self._job.data.labels[rows]).to(device),
+        )

@@ -1,0 +1,335 @@
+"""One fit: epochs of steps with early stopping, as a generator of events."""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any, final
+
+import numpy as np
+import torch
+
+from regraft.config.protocol import depth_index
+from regraft.config.registry import kind_spec, load
+from regraft.engine.batches import Batch, Loader, epoch_batches
+from regraft.engine.device import autocast
+from regraft.engine.optimiser import Optimiser
+from regraft.engine.outputs import outputs
+from regraft.engine.randomness import random_state, set_random_state
+from regraft.events import Adjusted, Checkpoint, Epoch, Evaluation, Event, Step
+from regraft.measure.metrics import METRICS, all_scores, softmax
+from regraft.objectives.supervised import cross_entropy
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Mapping
+
+    from regraft.engine.adapted import Adapted
+    from regraft.engine.job import Job, Stage
+    from regraft.engine.meter import Meter
+
+FINISH = "finish"
+"""What a driver sends in answer to a checkpoint to end the run with the best state so far."""
+
+
+class DivergedError(ArithmeticError):
+    """The loss or the gradient is no longer finite."""
+
+
+@dataclass(slots=True)
+class Progress:
+    """Where a fit stands; plain numbers, stored in checkpoints."""
+
+    epoch: int = 0
+    position: int = 0
+    step: int = 0
+    loss_sum: float = 0.0
+    loss_items: int = 0
+    examples_seen: int = 0
+    best_metric: float | None = None
+    best_log_loss: float = math.inf
+    best_epoch: int = 0
+    best_step: int = 0
+    stale_epochs: int = 0
+    history: list[dict[str, Any]] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FitResult:
+    """What a fit leaves: its best state (the last, without validation) and where it stood then."""
+
+    state: dict[str, torch.Tensor]
+    logits: np.ndarray[Any, Any]  # (validation rows, C)
+    features: np.ndarray[Any, Any]  # (validation rows, width)
+    progress: Progress
+    finished_early: bool
+
+
+@final
+class Fit:
+    """Trains a model on one stage. `events` is the generator; it can start from a checkpoint."""
+
+    def __init__(self, job: Job, stage: Stage, model: Adapted, meter: Meter) -> None:
+        self._job, self._stage, self._model, self._meter = job, stage, model, meter
+        fit = job.protocol["fit"]
+        self._batch_size = int(fit["batch_size"])
+        self._patience = int(fit["patience"])
+        self._smoothing = float(fit["label_smoothing"])
+        self._loader = Loader(job)
+        self._per_epoch = len(self._batches(0))
+        self._total = self._per_epoch * stage.epochs
+        self._optimiser = Optimiser(job, model, self._total)
+        self._weights = _loss_weights(job, stage)
+        self._progress = Progress()
+        self._best: dict[str, torch.Tensor] | None = None
+        self._checkpoint_at = time.monotonic()
+        self._sizes = [(0, self._batch_size), *_recorded_sizes(job, stage)]
+
+    def events(
+        self, resume: tuple[Mapping[str, Any], Mapping[str, torch.Tensor]] | None
+    ) -> Generator[Event, str | None, FitResult]:
+        """Yield the events of the fit and return its result.
+
+        Raises:
+            DivergedError: The loss or the gradient is no longer finite.
+        """
+        if resume is not None:
+            self._restore(*resume)
+        ended = self._was_finished()
+        while not ended and self._progress.epoch < self._stage.epochs and not self._is_stale():
+            ended = yield from self._epoch()
+        if self._best is None and len(self._stage.validation):
+            yield from self._evaluate(0)
+        if self._best is None:
+            self._best = self._model.state()
+        self._model.load_state(self._best)
+        depth = self._loader.kept_depth(self._lowest_open(self._progress.epoch))
+        logits, features = self._outputs(min(depth, self._model.trains.lowest_depth))
+        return FitResult(self._best, logits, features, self._progress, ended)
+
+    def _epoch(self) -> Generator[Event, str | None, bool]:
+        progress, started = self._progress, time.monotonic()
+        lowest = self._lowest_open(progress.epoch)
+        self._open(lowest)
+        depth = self._loader.kept_depth(lowest)
+        batches = self._batches(progress.epoch)
+        while progress.position < len(batches):
+            self._model.set_modes(lowest)
+            yield from self._step(batches[progress.position], depth)
+            progress.position += 1
+            due = time.monotonic() - self._checkpoint_at >= self._job.checkpoint_seconds
+            if due and progress.position < len(batches) and (yield from self._checkpoint()):
+                return True
+        loss = progress.loss_sum / progress.loss_items
+        seconds = time.monotonic() - started
+        epoch = progress.epoch + 1
+        yield Epoch(self._job.run, self._stage.name, epoch, progress.step, loss, seconds)
+        progress.epoch, progress.position = epoch, 0
+        progress.loss_sum, progress.loss_items = 0.0, 0
+        if len(self._stage.validation):
+            yield from self._evaluate(depth, train_loss=loss)
+        return (yield from self._checkpoint())
+
+    def _step(
+        self, rows: np.ndarray[Any, Any], depth: int
+    ) -> Generator[Event, str | None, None]:
+        progress, started = self._progress, time.monotonic()
+        while True:
+            try:
+                loss = self._accumulate(rows, depth)
+                break
+            except torch.OutOfMemoryError:
+                self._optimiser.forget_gradients()
+                size = min(self._size(), len(rows))
+                if size == 1:
+                    raise
+            yield from self._halve(size)
+        rate = self._optimiser.rate(progress.step)
+        norm = self._optimiser.step(progress.step)
+        if not (math.isfinite(loss) and math.isfinite(norm)):
+            raise DivergedError(
+                f"loss {loss:.4g}, gradient norm {norm:.4g} at step {progress.step + 1} of "
+                f"{self._total} (learning rate {rate:.3g})"
+            )
+        progress.step += 1
+        progress.loss_sum += loss * len(rows)
+        progress.loss_items += len(rows)
+        progress.examples_seen += len(rows)
+        self._meter.sample()
+        seconds = time.monotonic() - started
+        yield Step(self._job.run, progress.step, self._total, loss, rate, seconds)
+
+    def _accumulate(self, rows: np.ndarray[Any, Any], depth: int) -> float:
+        """Add up the gradient of the mean loss over `rows`, in parts that fit in memory."""
+        progress = self._progress
+        draw = (self._stage.name, progress.epoch, progress.position)
+        batch = self._loader.training(rows, depth=depth, draw=draw)
+        total = 0.0
+        weight_sum = self._weight_sum(batch.labels)
+        for part in _parts(batch, self._size()):
+            with autocast(self._job.precision, self._job.device):
+                features = self._model.features(part.inputs, part.hidden, part.depth)
+                logits = self._model.head(features)
+            loss = cross_entropy(
+                logits.float(),
+                part.labels,
+                class_weights=self._weights,
+                label_smoothing=self._smoothing,
+            )
+            share = self._weight_sum(part.labels) / weight_sum
+            loss = loss * share
+            loss.backward()
+            total += float(loss.detach())
+        return total
+
+    def _weight_sum(self, labels: torch.Tensor) -> float:
+        return float(len(labels)) if self._weights is None else float(self._weights[labels].sum())
+
+    def _size(self) -> int:
+        """Return how many items fit in memory at once, as known at this step."""
+        return next(size for step, size in reversed(self._sizes) if step <= self._progress.step)
+
+    def _halve(self, size: int) -> Generator[Event, str | None, None]:
+        value = {"stage": self._stage.name, "from_step": self._progress.step, "size": size // 2}
+        reason = f"out of memory at {size} items; {size // 2} at a time, gradients added up"
+        key = f"micro_batch/{self._stage.name}/{size // 2}"
+        yield Adjusted(self._job.run, key, value, reason)
+        self._sizes.append((self._progress.step, size // 2))
+
+    def _evaluate(
+        self, depth: int, train_loss: float | None = None
+    ) -> Generator[Event, str | None, None]:
+        progress, job = self._progress, self._job
+        logits, _ = self._outputs(depth)
+        labels = job.data.labels[self._stage.validation]
+        metrics = all_scores(softmax(logits), labels, job.data.costs)
+        better = METRICS[job.data.metric].higher_is_better
+        value = metrics[job.data.metric] * (1.0 if better else -1.0)
+        best = progress.best_metric
+        ties = best is not None and value == best and metrics["log_loss"] < progress.best_log_loss
+        if best is None or value > best or ties:
+            progress.best_metric, progress.best_log_loss = value, metrics["log_loss"]
+            progress.best_epoch, progress.best_step = progress.epoch, progress.step
+            progress.stale_epochs = 0
+            self._best = self._model.state()
+        else:
+            progress.stale_epochs += 1
+        seconds = self._meter.seconds
+        progress.history.append(
+            {
+                "step": progress.step,
+                "epoch": progress.epoch,
+                "seconds": seconds,
+                "train_loss": train_loss,
+                "metrics": metrics,
+            }
+        )
+        epoch, step = progress.epoch, progress.step
+        yield Evaluation(job.run, self._stage.name, epoch, step, metrics, seconds)
+
+    def _outputs(
+        self, depth: int
+    ) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+        return outputs(self._job, self._model, self._loader, self._stage.validation, depth=depth)
+
+    def _checkpoint(self) -> Generator[Event, str | None, bool]:
+        """Yield a checkpoint; True when the driver answers that the run shall finish."""
+        state = {f"model/{n}": t for n, t in self._model.state().items()}
+        state |= {f"best/{n}": t for n, t in (self._best or {}).items()}
+        state |= {f"optimiser/{n}": t for n, t in self._optimiser.state().items()}
+        state |= {f"random/{n}": t for n, t in random_state().items()}
+        self._checkpoint_at = time.monotonic()
+        progress = asdict(self._progress)
+        answer = yield Checkpoint(self._job.run, self._progress.step, progress, state)
+        return answer == FINISH
+
+    def _restore(
+        self, progress: Mapping[str, Any], state: Mapping[str, torch.Tensor]
+    ) -> None:
+        self._progress = Progress(**progress)
+        self._model.load_state(_under(state, "model/"))
+        self._best = _under(state, "best/") or None
+        self._optimiser.load_state(_under(state, "optimiser/"))
+        set_random_state(_under(state, "random/"))
+
+    def _batches(self, epoch: int) -> list[np.ndarray[Any, Any]]:
+        job, stage = self._job, self._stage
+        return epoch_batches(
+            stage.train, size=self._batch_size, seed=job.seed, stage=stage.name, epoch=epoch
+        )
+
+    def _lowest_open(self, epoch: int) -> int:
+        """Return the lowest block that trains in an epoch (0 is the first)."""
+        lowest = self._model.trains.lowest_depth
+        unfreeze = self._job.protocol["unfreeze"]
+        if unfreeze is None or not self._model.trains.backbone:
+            return lowest
+        n_blocks = self._job.backbone.n_blocks
+        from_depth = depth_index(self._job.protocol["train"]["from_depth"], n_blocks)
+        spec = kind_spec("unfreeze", unfreeze, where="unfreeze")
+        opened = load("unfreeze", unfreeze["kind"]).lowest_open(
+            spec, epoch=epoch, from_depth=from_depth, n_blocks=n_blocks
+        )
+        return max(int(opened), lowest)
+
+    def _open(self, lowest: int) -> None:
+        """Let gradients flow to the declared parameters from block `lowest` on."""
+        backbone, trains = self._model.backbone, self._model.trains
+        fully_open = lowest <= trains.lowest_depth
+        for name, parameter in self._model.named_parameters():
+            declared = name in trains.names
+            if declared and name.startswith("backbone.") and not fully_open:
+                declared = backbone.depth_of(name.removeprefix("backbone.")) >= lowest
+            parameter.requires_grad_(declared)
+
+    def _was_finished(self) -> bool:
+        """Whether an earlier sitting decided that this fit ends at the step where it stands now."""
+        decided = self._job.adjustments.get(f"finish/{self._stage.name}")
+        return decided is not None and int(decided["at_step"]) <= self._progress.step
+
+    def _is_stale(self) -> bool:
+        return self._progress.stale_epochs >= self._patience
+
+
+def _loss_weights(job: Job, stage: Stage) -> torch.Tensor | None:
+    """Return the loss weight of each class: the user's times the protocol's, or None when all are 1."""
+    rebalance = job.protocol["data"]["rebalance"]
+    counts = np.bincount(job.data.labels[stage.train], minlength=job.data.n_classes)
+    spec = kind_spec("rebalance", rebalance, where="data.rebalance")
+    weights = load("rebalance", rebalance["kind"]).weights(spec, counts)
+    if job.data.class_weights is not None:
+        weights = weights * job.data.class_weights
+    if np.all(weights == 1.0):
+        return None
+    return torch.as_tensor(weights, dtype=torch.float32, device=job.device)
+
+
+def _recorded_sizes(job: Job, stage: Stage) -> list[tuple[int, int]]:
+    """Return (from step, items at once) of the halvings that an earlier sitting recorded, in order."""
+    return sorted(
+        (
+            (int(value["from_step"]), int(value["size"]))
+            for key, value in job.adjustments.items()
+            if key.startswith(f"micro_batch/{stage.name}/")
+        ),
+        key=lambda pair: (pair[0], -pair[1]),
+    )
+
+
+def _parts(batch: Batch, size: int) -> list[Batch]:
+    n = len(batch.labels)
+    if size >= n:
+        return [batch]
+    return [
+        Batch(
+            {name: tensor[i : i + size] for name, tensor in batch.inputs.items()},
+            None if batch.hidden is None else batch.hidden[i : i + size],
+            batch.depth,
+            batch.labels[i : i + size],
+        )
+        for i in range(0, n, size)
+    ]
+
+
+def _under(state: Mapping[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:
+    return {n.removeprefix(prefix): t for n, t in state.items() if n.startswith(prefix)}

@@ -1,0 +1,102 @@
+"""What a run is given: the job and its data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from regraft.backbones.backbone import Backbone
+    from regraft.features.store import ArrayStore
+    from regraft.tasks.task import Fold
+
+Precision = Literal["fp32", "bf16"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RunData:
+    """The labelled items of a run, and what has been computed of them once for all runs.
+
+    Attributes:
+        kind: What the items are: ``image``, ``text`` or ``array``.
+        labels: Class indices, shape (n,), int64.
+        n_classes: Number of classes C.
+        folds: Training and validation rows. One fold is a hold-out, several are cross-validation
+            followed by a fit on all rows, none is a fit on all rows without validation.
+        rows: For each of the n items its row in `prepared`, `features()` and `prefix(depth)`.
+        prepared: The inputs after the backbone's own preprocessing, before normalisation.
+        raw: The decoded inputs of chosen items, for controls that see no backbone.
+        features: The pooled features of the pretrained backbone, shape (rows of the store, width).
+        prefix: The stored hidden states that block `depth` receives, or None where they are not kept.
+        metric: The metric that early stopping watches.
+        class_weights: Weights of the classes in the loss, given by the user, shape (C,); or None.
+        costs: Cost of predicting column j for true class row i, shape (C, C); or None.
+    """
+
+    kind: str
+    labels: np.ndarray[Any, Any]
+    n_classes: int
+    folds: Sequence[Fold]
+    rows: np.ndarray[Any, Any]
+    prepared: ArrayStore
+    raw: Callable[[np.ndarray[Any, Any]], list[Any]]
+    features: Callable[[], np.ndarray[Any, Any]]
+    prefix: Callable[[int], ArrayStore | None]
+    metric: str
+    class_weights: np.ndarray[Any, Any] | None = None
+    costs: np.ndarray[Any, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Job:
+    """One run, wholly specified.
+
+    Attributes:
+        run: The run's id.
+        protocol: A resolved protocol (`regraft.config.protocol.resolve_protocol`).
+        backbone: The pretrained backbone; it is copied, never changed.
+        adjustments: Decisions recorded in an earlier sitting, by key; they are replayed.
+        checkpoint_seconds: Longest time between two checkpoints inside an epoch.
+    """
+
+    run: str
+    protocol: Mapping[str, Any]
+    backbone: Backbone
+    data: RunData
+    seed: int
+    precision: Precision = "fp32"
+    device: str = "cpu"
+    adjustments: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    checkpoint_seconds: float = 60.0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Stage:
+    """One fit within a run: its name, training rows, validation rows (may be empty), epochs."""
+
+    name: str
+    train: np.ndarray[Any, Any]
+    validation: np.ndarray[Any, Any]
+    epochs: int
+
+
+def fold_stages(data: RunData, epochs: int) -> list[Stage]:
+    """Return one stage per fold; without folds, one stage over all rows."""
+    nothing = np.empty(0, np.int64)
+    if not data.folds:
+        return [Stage("all", np.arange(len(data.labels)), nothing, epochs)]
+    if len(data.folds) == 1:
+        fold = data.folds[0]
+        return [Stage("fit", fold.train, fold.validation, epochs)]
+    return [
+        Stage(f"fold-{i}", fold.train, fold.validation, epochs) for i, fold in enumerate(data.folds)
+    ]
+
+
+def refit_stage(data: RunData, epochs: int) -> Stage:
+    """Return the fit on all rows that follows cross-validation."""
+    return Stage("refit", np.arange(len(data.labels)), np.empty(0, np.int64), epochs)

@@ -1,0 +1,41 @@
+"""Logits and pooled features of an adapted model over many items."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from regraft.engine.device import autocast
+
+if TYPE_CHECKING:
+    from regraft.engine.adapted import Adapted
+    from regraft.engine.batches import Loader
+    from regraft.engine.job import Job
+
+_BATCH_SIZE = 64
+
+
+def outputs(
+    job: Job, model: Adapted, loader: Loader, rows: np.ndarray[Any, Any], *, depth: int
+) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+    """Return (logits (n, C), features (n, width)) of `rows`, float32, in evaluation mode.
+
+    Batches are made of items of similar size, in an order that depends on the items alone.
+    """
+    model.evaluate()
+    lengths = job.data.prepared.lengths()[job.data.rows[rows]]
+    order = np.argsort(lengths, kind="stable")
+    logits = np.empty((len(rows), job.data.n_classes), np.float32)
+    features = np.empty((len(rows), model.backbone.width), np.float32)
+    with torch.no_grad():
+        for start in range(0, len(rows), _BATCH_SIZE):
+            chosen = order[start : start + _BATCH_SIZE]
+            batch = loader.plain(rows[chosen], depth=depth)
+            with autocast(job.precision, job.device):
+                pooled = model.features(batch.inputs, batch.hidden, batch.depth)
+                scores = model.head(pooled)
+            logits[chosen] = scores.float().cpu().numpy()
+            features[chosen] = pooled.float().cpu().numpy()
+    return logits, features

@@ -1,0 +1,131 @@
+"""Checks on a copy, before a run trains: does what is declared to learn learn, and nothing else."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+
+from regraft.engine.adapted import Adapted, build
+from regraft.engine.batches import Loader
+from regraft.engine.device import autocast
+from regraft.objectives.supervised import cross_entropy
+
+if TYPE_CHECKING:
+    from regraft.engine.job import Job, Stage
+
+_STEPS = 3  # a zero-initialised factor (LoRA's B) hides its partner's gradient for one step
+_ITEMS = 8
+_RATE = 1e-3
+_NAMED = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """What pre-flight saw: lines to print, and problems that forbid the run."""
+
+    lines: tuple[str, ...]
+    problems: tuple[str, ...]
+
+
+def preflight(job: Job, stage: Stage, model: Adapted) -> Findings:
+    """Train a fresh copy for three steps and compare every tensor before and after.
+
+    The copy is built from the seed a second time, so that it also proves that the seed was set before
+    every initialisation. All depths are open, the rate is constant, there is no weight decay. Only
+    parameters on the forward path are judged: those that received a gradient at all.
+    """
+    copy = build(job, stage)
+    problems = _differences(model, copy)
+    before = {n: t.detach().clone() for n, t in _tensors(copy).items()}
+    gradients = _train(job, stage, copy)
+    after = _tensors(copy)
+    moved = {n for n in after if not torch.equal(before[n], after[n])}
+    declared = copy.trains.names
+    on_path = {n for n in declared if n in gradients}
+    dead = sorted(n for n in on_path if not gradients[n] or n not in moved)
+    head = {n for n in declared if n.startswith("head.")}
+    if not head & on_path or any(n.startswith("head.") for n in dead):
+        problems.append("the head received no gradient")
+    if dead:
+        problems.append(f"declared to train but did not move: {_some(dead)}")
+    statistics = {n for n, _ in copy.named_buffers()} if copy.learns_statistics else set()
+    strays = sorted(moved - declared - statistics)
+    if strays:
+        problems.append(f"frozen but moved: {_some(strays)}")
+    problems += _unused_modules(copy, on_path)
+    return Findings(_lines(copy, on_path, after), tuple(problems))
+
+
+def _tensors(model: Adapted) -> dict[str, torch.Tensor]:
+    tensors: dict[str, torch.Tensor] = dict(model.named_parameters())
+    return tensors | dict(model.named_buffers())
+
+
+def _differences(model: Adapted, copy: Adapted) -> list[str]:
+    ours, theirs = _tensors(model), _tensors(copy)
+    unlike = sorted(n for n in ours if n not in theirs or not torch.equal(ours[n], theirs[n]))
+    if not unlike:
+        return []
+    return [f"built twice from one seed, these differ: {_some(unlike)}"]
+
+
+def _train(job: Job, stage: Stage, copy: Adapted) -> dict[str, bool]:
+    """Take the steps; return for each parameter that received a gradient whether it was ever non-zero."""
+    trained = copy.trained()
+    optimiser = torch.optim.AdamW(trained.values(), lr=_RATE, weight_decay=0.0)
+    loader = Loader(job)
+    depth = loader.kept_depth(copy.trains.lowest_depth)
+    gradients: dict[str, bool] = {}
+    for step in range(_STEPS):
+        copy.set_modes(copy.trains.lowest_depth)
+        batch = loader.training(stage.train[:_ITEMS], depth=depth, draw=("preflight", 0, step))
+        with autocast(job.precision, job.device):
+            logits = copy.head(copy.features(batch.inputs, batch.hidden, batch.depth))
+        cross_entropy(
+            logits.float(), batch.labels, class_weights=None, label_smoothing=0.0
+        ).backward()
+        for name, parameter in trained.items():
+            if parameter.grad is not None:
+                gradients[name] = gradients.get(name, False) or bool(parameter.grad.any())
+        optimiser.step()
+        optimiser.zero_grad(set_to_none=True)
+    return gradients
+
+
+def _unused_modules(copy: Adapted, on_path: set[str]) -> list[str]:
+    problems = []
+    for inserted in copy.inserted:
+        off = sorted(n for n in inserted.parameter_names if f"module.{n}" not in on_path)
+        if off:
+            problems.append(f"inserted but not on the forward path: {_some(off)}")
+    if copy.trains.backbone and not any(n.startswith("backbone.") for n in on_path):
+        problems.append("no parameter of the backbone received a gradient")
+    return problems
+
+
+def _lines(copy: Adapted, on_path: set[str], tensors: dict[str, torch.Tensor]) -> tuple[str, ...]:
+    declared = copy.trains.names
+    off = sorted(declared - on_path)
+    parameters = sum(tensors[n].numel() for n in on_path)
+    lines = [
+        f"{len(on_path)} of {len(declared)} declared tensors are on the forward path, received "
+        f"gradient and moved ({parameters:,} parameters)",
+        f"{len(tensors) - len(declared)} other tensors stayed bit-identical",
+        "the seed was set before every initialisation (built twice, identical)",
+        f"batch normalisation: {'statistics are learnt' if copy.learns_statistics else 'frozen'}",
+    ]
+    if off:
+        lines.append(f"not on the forward path, left out: {_some(off)}")
+    for inserted in copy.inserted:
+        hit, named = len(inserted.depths_hit), len(inserted.depths_named)
+        lines.append(
+            f"{inserted.kind}: {len(inserted.module_names)} modules, {hit} of {named} depths hit"
+        )
+    return tuple(lines)
+
+
+def _some(names: list[str]) -> str:
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return ", ".join(names[:_NAMED]) + more

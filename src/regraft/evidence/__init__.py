@@ -1,0 +1,1 @@
+"""Task card, verdict and record: measures applied to what is in the ledger."""

@@ -1,0 +1,1 @@
+"""Prepared inputs, activations and pooled features on disk, and heads solved on them."""

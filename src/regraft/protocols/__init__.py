@@ -1,0 +1,1 @@
+"""Heads, trainability by depth and role, inserted modules, schedules, predictors, templates."""

@@ -1,0 +1,1 @@
+"""Heads: from pooled features to logits. One file per kind."""

@@ -1,0 +1,1 @@
+"""Modules inserted into a backbone. One file per kind."""

@@ -1,0 +1,81 @@
+"""Bottleneck adapters: a small residual network after each block."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal
+
+import torch
+from pydantic import Field
+from torch import nn
+
+from regraft.config.spec import Spec as Base
+from regraft.protocols.insertion import Inserted, depths_hit, refuse_nothing
+
+if TYPE_CHECKING:
+    from regraft.backbones.backbone import Backbone
+
+_NAME = "regraft_bottleneck"
+
+
+class Spec(Base):
+    """x + up(relu(down(x))) after each block, up = 0 at the start (Pfeiffer et al., EACL 2021)."""
+
+    kind: Literal["bottleneck"] = "bottleneck"
+    reduction: float = Field(16.0, ge=1.0, description="width of the block over the bottleneck's")
+
+
+class Bottleneck(nn.Module):
+    """A residual bottleneck over the last axis, or over the channels of a map."""
+
+    def __init__(self, width: int, inner: int, generator: torch.Generator) -> None:
+        super().__init__()
+        self.down = nn.Linear(width, inner)
+        self.up = nn.Linear(inner, width)
+        with torch.no_grad():
+            nn.init.normal_(self.down.weight, std=width**-0.5, generator=generator)
+            nn.init.zeros_(self.down.bias)
+            nn.init.zeros_(self.up.weight)
+            nn.init.zeros_(self.up.bias)
+
+    def forward(self, hidden: torch.Tensor) -> torch.Tensor:
+        """Return the adapted hidden state, of the same shape: (B, T, D), (B, D) or (B, C, H, W)."""
+        rows = hidden.movedim(1, -1) if hidden.ndim == 4 else hidden  # (B, H, W, C)
+        update = self.up(torch.relu(self.down(rows)))
+        return hidden + (update.movedim(-1, 1) if hidden.ndim == 4 else update)
+
+
+def apply_after(block: nn.Module, _: Any, output: Any) -> Any:
+    """Forward hook of a block: pass its output through the adapter registered on it."""
+    adapter = block.get_submodule(_NAME)
+    if isinstance(output, tuple):
+        return (adapter(output[0]), *output[1:])
+    return adapter(output)
+
+
+def insert(spec: Spec, backbone: Backbone, *, from_depth: int, seed: int) -> Inserted:
+    """Put an adapter after each block from `from_depth` on, in place; they change nothing yet.
+
+    Raises:
+        ConfigError: No block's output is a hidden state of known width.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    names, parameters = [], []
+    for depth in range(from_depth, backbone.n_blocks):
+        width = backbone.block_width(depth)
+        if width is None:
+            continue
+        block = backbone.module.get_submodule(backbone.blocks[depth])
+        inner = max(1, round(width / spec.reduction))
+        block.add_module(_NAME, Bottleneck(width, inner, generator))
+        block.register_forward_hook(apply_after)
+        name = f"{backbone.blocks[depth]}.{_NAME}"
+        names.append(name)
+        parameters += [f"{name}.{p}" for p, _ in block.get_submodule(_NAME).named_parameters()]
+    refuse_nothing("bottleneck", names, "block with a plain hidden state", backbone)
+    return Inserted(
+        kind="bottleneck",
+        module_names=tuple(names),
+        parameter_names=tuple(parameters),
+        depths_hit=depths_hit(backbone, names),
+        depths_named=tuple(range(from_depth, backbone.n_blocks)),
+    )

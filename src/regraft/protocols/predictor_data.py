@@ -1,0 +1,58 @@
+"""What a predictor sees of the items."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PredictorData:
+    """Items of one fit: the training rows first, then the validation rows.
+
+    Attributes:
+        kind: ``image``, ``text`` or ``array``.
+        raw: Decoded inputs of all n items, where the predictor asked for them.
+        features: Pooled features (n, width), where it asked for them.
+        labels: Shape (n,); those of the rows to be predicted are not looked at.
+        n_classes: C.
+        n_train: How many rows, from the first, train.
+    """
+
+    kind: str
+    raw: list[Any] | None
+    features: np.ndarray[Any, Any] | None
+    labels: np.ndarray[Any, Any]
+    n_classes: int
+    n_train: int
+
+    def training(self) -> PredictorData:
+        """Return the training rows."""
+        return self._rows(slice(0, self.n_train), self.n_train)
+
+    def validation(self) -> PredictorData:
+        """Return the validation rows."""
+        return self._rows(slice(self.n_train, None), 0)
+
+    def need_raw(self) -> list[Any]:
+        """Return the raw inputs, which must be there."""
+        if self.raw is None:
+            raise AssertionError("the predictor did not ask for raw inputs (NEEDS)")
+        return self.raw
+
+    def need_features(self) -> np.ndarray[Any, Any]:
+        """Return the features, which must be there."""
+        if self.features is None:
+            raise AssertionError("the predictor did not ask for features (NEEDS)")
+        return self.features
+
+    def _rows(self, rows: slice, n_train: int) -> PredictorData:
+        return replace(
+            self,
+            raw=None if self.raw is None else self.raw[rows],
+            features=None if self.features is None else self.features[rows],
+            labels=self.labels[rows],
+            n_train=n_train,
+        )

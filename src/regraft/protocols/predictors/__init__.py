@@ -1,0 +1,1 @@
+"""Protocols without gradient. One file per kind."""

@@ -1,0 +1,1 @@
+"""Schedules of unfreezing. One file per kind."""

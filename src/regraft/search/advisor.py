@@ -1,0 +1,177 @@
+"""The rule-based advisor: which arm comes next and on what terms, each with its reason.
+
+Rules, in order: controls always run, before anything else; then cheap before dear; an arm that is the
+same as an earlier one on this backbone is left out; an arm starts only when all its learning rates fit
+in what the budget leaves beside the reserve for repetitions, with fewer epochs if need be; training
+from scratch takes at most a third of the budget; what ties with the best is repeated with other seeds.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from regraft.config.protocol import depth_index
+from regraft.errors import BudgetError, ConfigError
+from regraft.hashing import canonical_json
+from regraft.search.arms import Arm
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from regraft.search.costs import CostModel
+
+SCRATCH_SHARE = 1 / 3
+RESERVED_SHARE = 0.25
+FEWEST_EPOCHS = 3
+MOST_CONTENDERS = 3
+
+_ROLE_ORDER = {"control_without_transfer": 0, "control_without_fine_tuning": 0, "candidate": 1}
+
+
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """Whether and how an arm runs.
+
+    Attributes:
+        admitted: Whether it runs; `reason` says why, or why not.
+        n_rates: How many of its learning rates are tried.
+        epochs: Epochs of each run.
+        estimated_seconds: Estimate of one of its runs, the shared feature pass included.
+    """
+
+    admitted: bool
+    reason: str
+    n_rates: int = 1
+    epochs: int = 1
+    estimated_seconds: float = 0.0
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the plain form that the ledger keeps."""
+        return asdict(self)
+
+
+def order(arms: Sequence[Arm], costs: Mapping[str, CostModel]) -> list[Arm]:
+    """Return the arms in the order in which they run: controls, then candidates, cheap before dear."""
+
+    def rank(arm: Arm) -> tuple[int, int, float]:
+        dear = int(arm.is_from_scratch)
+        return _ROLE_ORDER[arm.role], dear, costs[arm.key].run(arm.candidates[0])
+
+    return sorted(arms, key=rank)
+
+
+def admit(
+    arm: Arm, cost: CostModel, *, budget: float, remaining: float, twin: str | None
+) -> Admission:
+    """Decide whether an arm runs now.
+
+    Args:
+        arm: The arm.
+        cost: Its cost model.
+        budget: Seconds of the whole study.
+        remaining: Seconds left now.
+        twin: An arm that is the same on this backbone, already admitted; or None.
+
+    Raises:
+        BudgetError: The budget does not hold even the controls.
+    """
+    protocol = arm.candidates[0]
+    if not arm.is_trained:
+        return _admit_control(arm, cost, remaining)
+    if arm.is_from_scratch:
+        return _admit_scratch(arm, cost, budget=budget, remaining=remaining)
+    if twin is not None:
+        return Admission(False, f"the same as {twin} on a backbone of {cost.n_blocks} blocks")
+    try:
+        depth_index(protocol["train"]["from_depth"], cost.n_blocks)
+    except ConfigError as error:
+        return Admission(False, str(error))
+    return _admit_candidate(arm, cost, available=remaining - RESERVED_SHARE * budget)
+
+
+def _admit_control(arm: Arm, cost: CostModel, remaining: float) -> Admission:
+    seconds = cost.run(arm.candidates[0])
+    if arm.role == "control_without_fine_tuning":
+        seconds += cost.feature_pass
+    if seconds > remaining:
+        raise BudgetError(
+            f"{arm.title} needs about {seconds:.0f} s and {max(remaining, 0):.0f} s are left, but "
+            "controls must always run. Raise the budget.",
+            where="budget",
+        )
+    return Admission(True, "control: always runs", 1, 1, seconds)
+
+
+def _admit_scratch(arm: Arm, cost: CostModel, *, budget: float, remaining: float) -> Admission:
+    protocol = arm.candidates[0]
+    folds = cost.n_folds + 1 if cost.n_folds > 1 else 1
+    epoch = cost.epoch(protocol) * folds
+    cap = SCRATCH_SHARE * budget
+    if epoch > remaining:
+        raise BudgetError(
+            f"one epoch from scratch needs about {epoch:.0f} s and {max(remaining, 0):.0f} s are "
+            "left, but controls must always run. Raise the budget.",
+            where="budget",
+        )
+    asked, n_rates = int(protocol["fit"]["epochs"]), len(arm.candidates)
+    epochs = min(asked, int(cap / (epoch * n_rates)))
+    if epochs < 1:
+        epochs, n_rates = max(1, min(asked, int(cap / epoch))), 1
+    reason = (
+        f"control: always runs; capped at a third of the budget ({cap:.0f} s): "
+        f"{n_rates} learning rates of at most {epochs} epochs"
+    )
+    return Admission(True, reason, n_rates, epochs, epochs * epoch)
+
+
+def _admit_candidate(arm: Arm, cost: CostModel, *, available: float) -> Admission:
+    protocol = arm.candidates[0]
+    folds = cost.n_folds + 1 if cost.n_folds > 1 else 1
+    asked, n_rates = int(protocol["fit"]["epochs"]), len(arm.candidates)
+    epoch = cost.epoch(protocol) * folds
+    whole = epoch * asked * n_rates
+    epochs = min(asked, int(available / (epoch * n_rates)))
+    if epochs < min(FEWEST_EPOCHS, asked):
+        return Admission(
+            False,
+            f"{n_rates} learning rates of {asked} epochs need about {whole:.0f} s; "
+            f"{max(available, 0):.0f} s are left beside the reserve for repetitions",
+            estimated_seconds=epoch * asked + cost.feature_pass,
+        )
+    reason = f"about {epoch * epochs * n_rates:.0f} s for {n_rates} learning rates"
+    if epochs < asked:
+        reason += f"; {asked} epochs cut to {epochs} to fit in {available:.0f} s"
+    return Admission(True, reason, n_rates, epochs, epoch * epochs + cost.feature_pass)
+
+
+def twin_of(arm: Arm, others: Sequence[Arm], n_blocks: int) -> str | None:
+    """Return the title of an arm among `others` that trains just the same on so many blocks."""
+
+    def identity(one: Arm) -> tuple[object, ...]:
+        protocol = dict(one.candidates[0])
+        train = dict(protocol.pop("train"))
+        try:
+            train["from_depth"] = depth_index(train["from_depth"], n_blocks)
+        except ConfigError:
+            return (one.key,)
+        return one.backbone, canonical_json(protocol), canonical_json(train)
+
+    return next((o.title for o in others if o.is_trained and identity(o) == identity(arm)), None)
+
+
+def contenders(
+    tied: Sequence[Arm], values: Mapping[str, float]
+) -> list[Arm]:
+    """Return the trained arms worth repeating: those that tie with the best, best first, three at most."""
+    trained = [arm for arm in tied if arm.is_trained]
+    return sorted(trained, key=lambda arm: (-values[arm.key], arm.key))[:MOST_CONTENDERS]
+
+
+def admit_repetition(arm: Arm, *, estimated: float, remaining: float, number: int) -> Admission:
+    """Decide whether a contender is repeated once more with another seed."""
+    if estimated > remaining:
+        reason = f"about {estimated:.0f} s needed, {max(remaining, 0):.0f} s left"
+        return Admission(False, reason, estimated_seconds=estimated)
+    reason = f"{arm.title} ties with the best: seed {number + 1}"
+    return Admission(True, reason, estimated_seconds=estimated)

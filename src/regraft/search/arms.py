@@ -1,0 +1,118 @@
+"""Arms: the protocols of a study, each with equally many candidate learning rates."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from regraft.config.protocol import depth_index, load_ladder, load_protocol, resolve_protocol
+from regraft.engine.run import predictor_kind
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from regraft.config.protocol import ProtocolSpec
+
+Role = Literal["control_without_transfer", "control_without_fine_tuning", "candidate"]
+
+RATE_MULTIPLIERS = (0.3, 1.0, 3.0)
+"""Learning rates tried at the first rung, relative to a protocol's own; the same for every arm."""
+
+
+@dataclass(frozen=True, slots=True)
+class Arm:
+    """A protocol on a backbone, with the rates at which it is tried.
+
+    Attributes:
+        key: Name within the study, unique: the protocol's, with the backbone's where there are several.
+        protocol: The protocol's name.
+        title: Its name for people.
+        role: Control without transfer, control without fine-tuning, or candidate.
+        backbone: Index of the backbone in the study; None for controls that need none.
+        candidates: Resolved protocols, one per learning rate; one only where nothing is trained.
+    """
+
+    key: str
+    protocol: str
+    title: str
+    role: Role
+    backbone: int | None
+    candidates: tuple[dict[str, Any], ...]
+
+    @property
+    def is_trained(self) -> bool:
+        """Whether the protocol takes gradient steps."""
+        return predictor_kind(self.candidates[0]) is None
+
+    @property
+    def is_from_scratch(self) -> bool:
+        """Whether the backbone starts from random weights."""
+        return bool(self.candidates[0]["backbone"] == "random")
+
+
+def with_rate(protocol: Mapping[str, Any], factor: float) -> dict[str, Any]:
+    """Return the resolved protocol with its peak learning rate multiplied."""
+    peak = float(f"{protocol['rate']['peak'] * factor:.6g}")
+    return {**protocol, "rate": {**protocol["rate"], "peak": peak}}
+
+
+def with_fit(protocol: Mapping[str, Any], *, epochs: int) -> dict[str, Any]:
+    """Return the resolved protocol with another number of epochs."""
+    return {**protocol, "fit": {**protocol["fit"], "epochs": epochs}}
+
+
+def study_arms(protocols: Sequence[str], backbones: Sequence[str]) -> list[Arm]:
+    """Return the arms of a study: the ladder's controls always, then what the study names.
+
+    Args:
+        protocols: ``ladder`` (or ``ladder:NAME``), template names, or paths of protocol files.
+        backbones: References of the backbones, for the keys.
+
+    Raises:
+        ConfigError: A protocol is unknown or wrong.
+    """
+    entries: dict[str, tuple[ProtocolSpec, Role, tuple[float, ...]]] = {}
+    for entry in load_ladder("default"):
+        if entry.role != "candidate":
+            entries[entry.protocol] = (load_protocol(entry.protocol), entry.role, entry.rates)
+    for name in protocols:
+        if name == "ladder" or name.startswith("ladder:"):
+            for entry in load_ladder(name.partition(":")[2] or "default"):
+                spec = load_protocol(entry.protocol)
+                entries.setdefault(entry.protocol, (spec, entry.role, entry.rates))
+        else:
+            spec = load_protocol(name)
+            entries.setdefault(spec.name, (spec, "candidate", RATE_MULTIPLIERS))
+    arms: list[Arm] = []
+    for spec, role, rates in entries.values():
+        arms += _arms_of(spec, role, rates, backbones)
+    return arms
+
+
+def _arms_of(
+    spec: ProtocolSpec, role: Role, rates: tuple[float, ...], backbones: Sequence[str]
+) -> list[Arm]:
+    resolved = resolve_protocol(spec)
+    predictor = predictor_kind(resolved)
+    candidates = (resolved,) if predictor else tuple(with_rate(resolved, rate) for rate in rates)
+    needs_none = predictor is not None and predictor["kind"] in ("majority", "raw_logistic")
+    places: list[int | None] = [None] if needs_none else list(range(len(backbones)))
+    return [
+        Arm(
+            key=spec.name if len(places) == 1 else f"{spec.name}@{backbones[place or 0]}",
+            protocol=spec.name,
+            title=spec.title or spec.name,
+            role=role,
+            backbone=place,
+            candidates=candidates,
+        )
+        for place in places
+    ]
+
+
+def lowest_trained_depth(protocol: Mapping[str, Any], n_blocks: int) -> int:
+    """Return the lowest block through which gradient flows; n_blocks when only the head trains."""
+    depth = depth_index(protocol["train"]["from_depth"], n_blocks)
+    if protocol["modules"] and depth >= n_blocks:
+        return 0
+    return depth

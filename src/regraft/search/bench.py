@@ -1,0 +1,99 @@
+"""A backbone with a task's items: what is computed once and read by every run."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, final
+
+import numpy as np
+import torch
+
+from regraft.engine.job import RunData
+from regraft.features.table import pooled_features, prefix_activations, prepare_inputs
+
+if TYPE_CHECKING:
+    from regraft.backbones.backbone import Backbone
+    from regraft.features.store import ArrayStore, Cache
+    from regraft.tasks.items import Items
+    from regraft.tasks.task import Task
+
+PREFIX_BYTES = 2 << 30
+"""Largest prefix kept on disk for one depth; above it a run computes its prefix at each step."""
+
+
+@final
+class Bench:
+    """The stores of one (items, backbone): prepared inputs, pooled features, prefixes by depth."""
+
+    def __init__(self, items: Items, backbone: Backbone, cache: Cache) -> None:
+        self.items = items
+        self.backbone = backbone
+        self._cache = cache
+        self._prefixes: dict[int, ArrayStore | None] = {}
+
+    @cached_property
+    def prepared(self) -> ArrayStore:
+        """The inputs after the backbone's own preprocessing."""
+        return prepare_inputs(self._cache, self.backbone.preprocess, self.items)
+
+    @cached_property
+    def features(self) -> np.ndarray[Any, Any]:
+        """The pooled features of the pretrained backbone, shape (n, width)."""
+        return pooled_features(self._cache, self.backbone, self.prepared, items=self.items)
+
+    def prefix(self, depth: int) -> ArrayStore | None:
+        """Return the hidden states that block `depth` receives, or None where they are too large."""
+        if depth not in self._prefixes:
+            self._prefixes[depth] = self._keep_prefix(depth)
+        return self._prefixes[depth]
+
+    def run_data(self, task: Task) -> RunData:
+        """Return the data of a run on the items of `task`, a subset of this bench's items."""
+        place = {item: row for row, item in enumerate(self.items.ids)}
+        rows = np.array([place[item] for item in task.development.ids], np.int64)
+        weights = task.class_weights
+        return RunData(
+            kind=task.kind,
+            labels=task.development.labels,
+            n_classes=len(task.classes),
+            folds=task.folds,
+            rows=rows,
+            prepared=self.prepared,
+            raw=lambda chosen: [task.development.read(int(i)) for i in chosen],
+            features=lambda: self.features,
+            prefix=self.prefix,
+            metric=task.metric,
+            class_weights=weights,
+            costs=task.costs,
+        )
+
+    def plain_data(self, n_classes: int, metric: str) -> RunData:
+        """Return all items without labels or folds, for prediction."""
+        n = len(self.items)
+        return RunData(
+            kind=self.items.kind,
+            labels=np.zeros(n, np.int64),
+            n_classes=n_classes,
+            folds=(),
+            rows=np.arange(n),
+            prepared=self.prepared,
+            raw=lambda chosen: [self.items.read(int(i)) for i in chosen],
+            features=lambda: self.features,
+            prefix=lambda _: None,
+            metric=metric,
+        )
+
+    def _keep_prefix(self, depth: int) -> ArrayStore | None:
+        if self._prefix_bytes(depth) > PREFIX_BYTES:
+            return None
+        return prefix_activations(
+            self._cache, self.backbone, self.prepared, items=self.items, depth=depth
+        )
+
+    def _prefix_bytes(self, depth: int) -> int:
+        """Return the size of the whole prefix, judged by the longest item."""
+        longest = int(np.argmax(self.prepared.lengths()))
+        batch = self.backbone.preprocess.collate(self.prepared.gather(np.array([longest])))
+        with torch.no_grad():
+            hidden = self.backbone.hidden(batch, depth=depth)
+        return hidden.numel() * hidden.element_size() * len(self.items)

@@ -1,0 +1,74 @@
+"""What a run will cost, estimated from one measured forward pass."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from regraft.engine.run import predictor_kind
+from regraft.search.arms import lowest_trained_depth
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from regraft.backbones.backbone import Backbone
+    from regraft.features.store import ArrayStore
+
+_SAMPLE_ITEMS = 16
+_SOLVE_SECONDS_PER_ITEM = 5e-4  # path of 20 strengths on a few hundred features
+_BACKWARD = 2.0  # gradient in inputs and in weights, each about one forward pass
+
+
+@dataclass(frozen=True, slots=True)
+class CostModel:
+    """Seconds of a run, from the seconds of one forward pass of one item.
+
+    Attributes:
+        forward_seconds: Seconds per item of a whole forward pass, batched.
+        n_train: Items that train; n_validation: items evaluated after each epoch.
+        n_blocks: Blocks of the backbone; can_cut: whether frozen prefixes are computed once.
+    """
+
+    forward_seconds: float
+    n_train: int
+    n_validation: int
+    n_folds: int
+    n_blocks: int
+    can_cut: bool
+
+    @property
+    def feature_pass(self) -> float:
+        """Seconds of the one pass that computes everybody's features."""
+        return self.forward_seconds * (self.n_train + self.n_validation)
+
+    def epoch(self, protocol: Mapping[str, Any]) -> float:
+        """Seconds of one epoch, evaluation included."""
+        lowest = lowest_trained_depth(protocol, self.n_blocks)
+        share = 1.0 - lowest / self.n_blocks if self.n_blocks else 1.0
+        kept = self.can_cut and lowest > 0 and protocol["data"]["augment"]["kind"] == "none"
+        forward = share if kept else 1.0
+        train = self.n_train * self.forward_seconds * (forward + _BACKWARD * max(share, 0.02))
+        return train + self.n_validation * self.forward_seconds * forward
+
+    def run(self, protocol: Mapping[str, Any]) -> float:
+        """Seconds of a whole run without the shared feature pass."""
+        if predictor_kind(protocol) is not None:
+            return 0.1 + _SOLVE_SECONDS_PER_ITEM * self.n_train
+        fits = self.n_folds + 1 if self.n_folds > 1 else 1
+        return fits * int(protocol["fit"]["epochs"]) * self.epoch(protocol)
+
+
+def measure_forward(backbone: Backbone, prepared: ArrayStore) -> float:
+    """Return the seconds per item of a forward pass, the faster of two passes over a few items."""
+    rows = np.linspace(0, len(prepared) - 1, min(_SAMPLE_ITEMS, len(prepared))).astype(int)
+    seconds = []
+    with torch.no_grad():
+        for _ in range(3):
+            started = time.perf_counter()
+            backbone.features(backbone.preprocess.collate(prepared.gather(rows)))
+            seconds.append(time.perf_counter() - started)
+    return min(seconds[1:]) / len(rows)

@@ -1,0 +1,81 @@
+"""The one final evaluation: predictions for the sealed part first, then its labels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from regraft.engine.job import Job
+from regraft.engine.predict import predict_logits
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from regraft.evidence.verdict import Verdict
+    from regraft.ledger.ledger import Ledger
+    from regraft.search.bench import Bench
+    from regraft.search.ladder import ArmOutcome
+    from regraft.tasks.items import Items
+    from regraft.tasks.task import Task
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Final:
+    """The sealed part, opened.
+
+    Attributes:
+        items: The test items with their labels.
+        logits: Per arm, shape (seeds, n, C).
+        openings: How many studies have opened this sealed part, this one included.
+    """
+
+    items: Items
+    logits: Mapping[str, np.ndarray[Any, Any]]
+    openings: int
+
+
+def finalists(outcomes: Sequence[ArmOutcome], verdict: Verdict) -> list[ArmOutcome]:
+    """Return what is scored on the sealed part: the winner, what ties with it, and every control."""
+    keep = {verdict.winner, verdict.leader, *verdict.tied}
+    return [o for o in outcomes if o.is_done and (o.arm.key in keep or o.arm.role != "candidate")]
+
+
+def run_logits(
+    ledger: Ledger, run: str, protocol: Mapping[str, Any], bench: Bench, task: Task
+) -> np.ndarray[Any, Any]:
+    """Return logits (n, C) of a finished run over all items of `bench`; labels are not looked at."""
+    result = ledger.runs.result(run)
+    if result is None:
+        raise AssertionError(f"run {run} has no result")
+    configuration = ledger.runs.get(run).configuration
+    job = Job(
+        run=run,
+        protocol=protocol,
+        backbone=bench.backbone,
+        data=bench.plain_data(len(task.classes), task.metric),
+        seed=int(configuration["seed"]),
+        precision=configuration["precision"],
+        device=configuration["device"],
+    )
+    return predict_logits(job, result.load_state())
+
+
+def arm_logits(
+    ledger: Ledger, outcome: ArmOutcome, benches: Sequence[Bench], task: Task
+) -> np.ndarray[Any, Any]:
+    """Return logits (seeds, n, C) of an arm's repetitions over the items of its bench."""
+    bench = benches[outcome.arm.backbone or 0]
+    protocol = outcome.protocol
+    return np.stack(
+        [run_logits(ledger, one.run, protocol, bench, task) for one in outcome.repetitions]
+    )
+
+
+def open_sealed(
+    ledger: Ledger, study: str, task: Task, logits: Mapping[str, np.ndarray[Any, Any]]
+) -> Final:
+    """Record the opening, then open the sealed part; predictions were made before."""
+    openings = ledger.openings.record(task.sealed.digest, study)
+    return Final(task.sealed.open(), logits, openings)

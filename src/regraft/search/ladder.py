@@ -1,0 +1,296 @@
+"""The ladder: arm after arm as the advisor admits them, then repetitions of what ties with the best."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, final
+
+import numpy as np
+
+from regraft.engine.job import Job, Precision
+from regraft.evidence.verdict import ArmResult, Verdict, decide_verdict
+from regraft.hashing import digest_json
+from regraft.measure.metrics import METRICS, softmax
+from regraft.search.advisor import (
+    Admission,
+    admit,
+    admit_repetition,
+    contenders,
+    order,
+    twin_of,
+)
+from regraft.search.arms import Arm, with_fit
+from regraft.search.costs import CostModel, measure_forward
+from regraft.search.drive import Outcome, drive, recorded
+from regraft.seeds import derive
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Mapping, Sequence
+
+    from regraft.events import Event
+    from regraft.ledger.ledger import Ledger
+    from regraft.search.bench import Bench
+    from regraft.search.clock import Clock
+    from regraft.tasks.task import Task
+
+NUMERICS_VERSION = 1
+"""Part of every run's id; raised only when the same inputs give other numbers."""
+
+
+@dataclass(slots=True, eq=False)
+class ArmOutcome:
+    """What became of an arm.
+
+    Attributes:
+        arm: The arm.
+        admission: On what terms it ran, or why it did not.
+        tuning: Outcome per learning rate, with the first seed.
+        repetitions: Outcomes of the chosen learning rate: the first seed's, then the others'.
+        chosen: Index of the chosen learning rate.
+    """
+
+    arm: Arm
+    admission: Admission
+    tuning: list[Outcome] = field(default_factory=list)
+    repetitions: list[Outcome] = field(default_factory=list)
+    chosen: int = 0
+
+    @property
+    def is_done(self) -> bool:
+        """Whether the arm has a result."""
+        return bool(self.repetitions)
+
+    @property
+    def protocol(self) -> dict[str, Any]:
+        """The resolved protocol as it ran, at the chosen rate."""
+        return with_fit(self.arm.candidates[self.chosen], epochs=self.admission.epochs)
+
+    @property
+    def status(self) -> str:
+        """``done``, ``skipped`` or ``failed``."""
+        if self.is_done:
+            return "done"
+        return "failed" if self.admission.admitted else "skipped"
+
+    @property
+    def reason(self) -> str:
+        """Why the arm ran, was skipped or failed."""
+        failed = [o.reason for o in self.tuning if o.status == "failed"]
+        return failed[0] if self.status == "failed" and failed else self.admission.reason
+
+    def probabilities(self) -> np.ndarray[Any, Any]:
+        """Out-of-sample class probabilities, shape (seeds, validated rows, C)."""
+        return np.stack([softmax(outcome.arrays["logits"]) for outcome in self.repetitions])
+
+
+@final
+class Ladder:
+    """Runs the arms of a study on one task. `events` is the flow; `outcomes` fills as it goes."""
+
+    def __init__(  # one study's whole surroundings, handed over once
+        self,
+        *,
+        ledger: Ledger,
+        study: str,
+        task: Task,
+        benches: Sequence[Bench],
+        clock: Clock,
+        seed: int,
+        precision: Precision,
+        device: str,
+    ) -> None:
+        self._ledger, self._study, self._task, self._benches = ledger, study, task, benches
+        self._clock, self._seed = clock, seed
+        self._precision: Precision = precision
+        self._device = device
+        self._data = [bench.run_data(task) for bench in benches]
+        self.outcomes: list[ArmOutcome] = []
+
+    def events(self, arms: Sequence[Arm], *, seeds: int) -> Generator[Event, None, Verdict]:
+        """Run the ladder; return the verdict on the validation items.
+
+        Raises:
+            BudgetError: The budget does not hold even the controls.
+        """
+        costs = {arm.key: self.cost(arm) for arm in arms}
+        for arm in order(arms, costs):
+            admission = self._admit(arm, costs[arm.key])
+            outcome = ArmOutcome(arm, admission)
+            self.outcomes.append(outcome)
+            if admission.admitted:
+                yield from self._tune(outcome)
+        yield from self._repeat(seeds)
+        return self.verdict()
+
+    def cost(self, arm: Arm) -> CostModel:
+        """Return the cost model of an arm, from a forward pass that is measured once per study."""
+        place = arm.backbone or 0
+        bench, data = self._benches[place], self._data[place]
+        measured = self._ledger.decisions.decide(
+            self._study,
+            f"cost/forward/{place}",
+            lambda: {"seconds_per_item": measure_forward(bench.backbone, bench.prepared)},
+        )
+        folds = len(data.folds)
+        validated = sum(len(fold.validation) for fold in data.folds)
+        return CostModel(
+            forward_seconds=float(measured["seconds_per_item"]),
+            n_train=len(data.labels) - (validated if folds == 1 else 0),
+            n_validation=validated // max(folds, 1),
+            n_folds=folds,
+            n_blocks=bench.backbone.n_blocks,
+            can_cut=bench.backbone.can_cut,
+        )
+
+    def verdict(self) -> Verdict:
+        """Decide on the validation items between the arms that have a result."""
+        done = [outcome for outcome in self.outcomes if outcome.is_done]
+        labels = self._task.development.labels[done[0].repetitions[0].arrays["rows"]]
+        return decide_verdict(
+            [arm_result(outcome) for outcome in done],
+            labels,
+            metric=self._task.metric,
+            costs=self._task.costs,
+            seed=derive(self._seed, "verdict"),
+        )
+
+    def run_id(self, protocol: Mapping[str, Any], place: int, seed: int) -> str:
+        """Return the id of a run: a digest of all that its numbers depend on."""
+        return digest_json(
+            {
+                "protocol": protocol,
+                "task": self._task.fingerprint,
+                "backbone": self._benches[place].backbone.digest,
+                "seed": seed,
+                "precision": self._precision,
+                "device": self._device.partition(":")[0],
+                "numerics": NUMERICS_VERSION,
+            }
+        )[:24]
+
+    def run(
+        self, outcome: ArmOutcome, protocol: Mapping[str, Any], *, repetition: int
+    ) -> Generator[Event, None, Outcome]:
+        """Run one protocol with one seed, or take what is recorded of it."""
+        place = outcome.arm.backbone or 0
+        seed = derive(self._seed, "run", repetition)
+        run = self.run_id(protocol, place, seed)
+        self._ledger.runs.add(
+            self._study,
+            run,
+            protocol=outcome.arm.key,
+            role=outcome.arm.role,
+            reason=outcome.admission.reason,
+            configuration={
+                "protocol": dict(protocol),
+                "title": outcome.arm.title,
+                "backbone": self._benches[place].backbone.reference,
+                "backbone_digest": self._benches[place].backbone.digest,
+                "seed": seed,
+                "repetition": repetition,
+                "precision": self._precision,
+                "device": self._device,
+                "labels": len(self._task.development),
+            },
+        )
+        if (ended := recorded(self._ledger, run)) is not None:
+            return ended
+
+        def make_job(adjustments: Mapping[str, Mapping[str, Any]]) -> Job:
+            return Job(
+                run=run,
+                protocol=protocol,
+                backbone=self._benches[place].backbone,
+                data=self._data[place],
+                seed=seed,
+                precision=self._precision,
+                device=self._device,
+                adjustments=adjustments,
+            )
+
+        return (
+            yield from drive(self._ledger, self._study, make_job, run=run, clock=self._clock)
+        )
+
+    def _admit(self, arm: Arm, cost: CostModel) -> Admission:
+        admitted = [o.arm for o in self.outcomes if o.admission.admitted]
+        twin = twin_of(arm, admitted, cost.n_blocks)
+        value = self._ledger.decisions.decide(
+            self._study,
+            f"arm/{arm.key}",
+            lambda: admit(
+                arm, cost, budget=self._clock.budget, remaining=self._clock.remaining, twin=twin
+            ).to_json(),
+        )
+        return Admission(**value)
+
+    def _tune(self, outcome: ArmOutcome) -> Generator[Event, None, None]:
+        """Try the admitted learning rates and choose the best on validation."""
+        metric = METRICS[self._task.metric]
+        sign = 1.0 if metric.higher_is_better else -1.0
+        best: tuple[float, float] | None = None
+        for candidate in _middle_first(outcome.arm, outcome.admission.n_rates):
+            protocol = with_fit(candidate, epochs=outcome.admission.epochs)
+            ended = yield from self.run(outcome, protocol, repetition=0)
+            outcome.tuning.append(ended)
+            if ended.status != "done":
+                continue
+            scores = ended.summary["metrics"]
+            rank = (sign * scores[metric.name], -scores["log_loss"])
+            if best is None or rank > best:
+                best, outcome.repetitions = rank, [ended]
+                outcome.chosen = outcome.arm.candidates.index(candidate)
+
+    def _repeat(self, seeds: int) -> Generator[Event, None, None]:
+        """Repeat with other seeds what ties with the best, while the budget lasts."""
+        done = {o.arm.key: o for o in self.outcomes if o.is_done}
+        tied = self._ledger.decisions.decide(
+            self._study, "contenders", lambda: {"arms": self._contenders(done)}
+        )
+        for key in tied["arms"]:
+            outcome = done[key]
+            for number in range(1, seeds):
+                value = self._ledger.decisions.decide(
+                    self._study,
+                    f"seed/{key}/{number}",
+                    lambda outcome=outcome, number=number: admit_repetition(
+                        outcome.arm,
+                        estimated=float(outcome.repetitions[0].summary["seconds"]),
+                        remaining=self._clock.remaining,
+                        number=number,
+                    ).to_json(),
+                )
+                if not value["admitted"]:
+                    break
+                ended = yield from self.run(outcome, outcome.protocol, repetition=number)
+                if ended.status == "done":
+                    outcome.repetitions.append(ended)
+
+    def _contenders(self, done: Mapping[str, ArmOutcome]) -> list[str]:
+        verdict = self.verdict()
+        tied = [done[key].arm for key in {verdict.leader, *verdict.tied}]
+        metric = METRICS[self._task.metric]
+        sign = 1.0 if metric.higher_is_better else -1.0
+        values = {
+            key: sign * outcome.repetitions[0].summary["metrics"][metric.name]
+            for key, outcome in done.items()
+        }
+        return [arm.key for arm in contenders(tied, values)]
+
+
+def arm_result(outcome: ArmOutcome) -> ArmResult:
+    """Return what the verdict needs of an arm."""
+    return ArmResult(
+        protocol=outcome.arm.key,
+        title=outcome.arm.title,
+        role=outcome.arm.role,
+        probabilities=outcome.probabilities(),
+        cost_seconds=outcome.admission.estimated_seconds,
+    )
+
+
+def _middle_first(arm: Arm, n: int) -> list[dict[str, Any]]:
+    """Return n of the arm's candidates, the middle learning rate first."""
+    middle = len(arm.candidates) // 2
+    rest = [c for i, c in enumerate(arm.candidates) if i != middle]
+    return [arm.candidates[middle], *rest][:n]
