@@ -32,6 +32,10 @@ FINISH = "finish"
 """What a driver sends in answer to a checkpoint to end the run with the best state so far."""
 
 
+CHECKPOINT = "checkpoint"
+"""What a driver sends in answer to a step to get a checkpoint right after it."""
+
+
 class DivergedError(ArithmeticError):
     """The loss or the gradient is no longer finite."""
 
@@ -115,9 +119,9 @@ class Fit:
         batches = self._batches(progress.epoch)
         while progress.position < len(batches):
             self._model.set_modes(lowest)
-            yield from self._step(batches[progress.position], depth)
+            asked = yield from self._step(batches[progress.position], depth)
             progress.position += 1
-            due = time.monotonic() - self._checkpoint_at >= self._job.checkpoint_seconds
+            due = asked or time.monotonic() - self._checkpoint_at >= self._job.checkpoint_seconds
             if due and progress.position < len(batches) and (yield from self._checkpoint()):
                 return True
         loss = progress.loss_sum / progress.loss_items
@@ -132,7 +136,8 @@ class Fit:
 
     def _step(
         self, rows: np.ndarray[Any, Any], depth: int
-    ) -> Generator[Event, str | None, None]:
+    ) -> Generator[Event, str | None, bool]:
+        """Take one optimiser step; True when the driver answers that it wants a checkpoint."""
         progress, started = self._progress, time.monotonic()
         while True:
             try:
@@ -157,7 +162,8 @@ class Fit:
         progress.examples_seen += len(rows)
         self._meter.sample()
         seconds = time.monotonic() - started
-        yield Step(self._job.run, progress.step, self._total, loss, rate, seconds)
+        answer = yield Step(self._job.run, progress.step, self._total, loss, rate, seconds)
+        return answer == CHECKPOINT
 
     def _accumulate(self, rows: np.ndarray[Any, Any], depth: int) -> float:
         """Add up the gradient of the mean loss over `rows`, in parts that fit in memory."""

@@ -1,1 +1,1 @@
-"""Prepared inputs, activations and pooled features on disk, and heads solved on them."""
+"""What is computed once and read by all: stored arrays, pooled features, prefixes, solved heads."""

@@ -41,11 +41,12 @@ def recorded(ledger: Ledger, run: str) -> Outcome | None:
 
 def drive(
     ledger: Ledger, study: str, make_job: Callable[[Mapping[str, Any]], Job], *, run: str, clock: Clock
-) -> Generator[Event, None, Outcome]:
+) -> Generator[Event, str | None, Outcome]:
     """Run to the end, or go on from the last checkpoint; yield every event after writing it down.
 
     A measurement that changes the run (a batch halved for memory, the end of the budget) is recorded as
-    a decision before it acts, and replayed when the run is resumed.
+    a decision before it acts, and replayed when the run is resumed. Who consumes the events may answer a
+    step with `CHECKPOINT`.
 
     Args:
         ledger: Where events, checkpoints, decisions and the result are written.
@@ -85,7 +86,8 @@ def drive(
                 outcome = Outcome(run, "failed", event.reason, {}, {})
             case _:
                 ledger.runs.append(run, event_json(event))
-        yield event
+        asked = yield event
+        answer = answer or asked
     clock.save()
     if outcome is None:
         raise AssertionError(f"run {run} ended without Done or Failed")

@@ -58,7 +58,7 @@ def budget_events(
     seeds: int,
     seed: int,
     make_ladder: Callable[[Task], Ladder],
-) -> Generator[Event, None, list[BudgetRun]]:
+) -> Generator[Event, str | None, list[BudgetRun]]:
     """Run each arm at each label budget with several nested subsets; return what was run.
 
     No labels are held out: the number of optimiser steps, the rate and the protocol are the ladder's.

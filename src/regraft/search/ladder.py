@@ -106,7 +106,7 @@ class Ladder:
         self._data = [bench.run_data(task) for bench in benches]
         self.outcomes: list[ArmOutcome] = []
 
-    def events(self, arms: Sequence[Arm], *, seeds: int) -> Generator[Event, None, Verdict]:
+    def events(self, arms: Sequence[Arm], *, seeds: int) -> Generator[Event, str | None, Verdict]:
         """Run the ladder; return the verdict on the validation items.
 
         Raises:
@@ -126,11 +126,12 @@ class Ladder:
         """Return the cost model of an arm, from a forward pass that is measured once per study."""
         place = arm.backbone or 0
         bench, data = self._benches[place], self._data[place]
-        measured = self._ledger.decisions.decide(
-            self._study,
-            f"cost/forward/{place}",
-            lambda: {"seconds_per_item": measure_forward(bench.backbone, bench.prepared)},
-        )
+
+        def measure() -> dict[str, Any]:
+            return {"seconds_per_item": measure_forward(bench.backbone, bench.prepared)}
+
+        key = f"cost/forward/{place}"
+        measured = self._ledger.decisions.decide(self._study, key, measure)
         folds = len(data.folds)
         validated = sum(len(fold.validation) for fold in data.folds)
         return CostModel(
@@ -170,7 +171,7 @@ class Ladder:
 
     def run(
         self, outcome: ArmOutcome, protocol: Mapping[str, Any], *, repetition: int
-    ) -> Generator[Event, None, Outcome]:
+    ) -> Generator[Event, str | None, Outcome]:
         """Run one protocol with one seed, or take what is recorded of it."""
         place = outcome.arm.backbone or 0
         seed = derive(self._seed, "run", repetition)
@@ -224,7 +225,7 @@ class Ladder:
         )
         return Admission(**value)
 
-    def _tune(self, outcome: ArmOutcome) -> Generator[Event, None, None]:
+    def _tune(self, outcome: ArmOutcome) -> Generator[Event, str | None, None]:
         """Try the admitted learning rates and choose the best on validation."""
         metric = METRICS[self._task.metric]
         sign = 1.0 if metric.higher_is_better else -1.0
@@ -241,7 +242,7 @@ class Ladder:
                 best, outcome.repetitions = rank, [ended]
                 outcome.chosen = outcome.arm.candidates.index(candidate)
 
-    def _repeat(self, seeds: int) -> Generator[Event, None, None]:
+    def _repeat(self, seeds: int) -> Generator[Event, str | None, None]:
         """Repeat with other seeds what ties with the best, while the budget lasts."""
         done = {o.arm.key: o for o in self.outcomes if o.is_done}
         tied = self._ledger.decisions.decide(
@@ -278,13 +279,15 @@ class Ladder:
         return [arm.key for arm in contenders(tied, values)]
 
 
-def arm_result(outcome: ArmOutcome) -> ArmResult:
-    """Return what the verdict needs of an arm."""
+def arm_result(
+    outcome: ArmOutcome, logits: np.ndarray[Any, Any] | None = None
+) -> ArmResult:
+    """Return what the verdict needs of an arm: on validation, or on the items of other logits."""
     return ArmResult(
         protocol=outcome.arm.key,
         title=outcome.arm.title,
         role=outcome.arm.role,
-        probabilities=outcome.probabilities(),
+        probabilities=outcome.probabilities() if logits is None else softmax(logits),
         cost_seconds=outcome.admission.estimated_seconds,
     )
 

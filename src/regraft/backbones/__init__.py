@@ -1,0 +1,1 @@
+"""Backbones: loading, preprocessing, blocks and roles, the depth cut."""

@@ -1,0 +1,1 @@
+"""The embedded zoo: small backbones that ship with regraft."""

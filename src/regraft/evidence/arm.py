@@ -1,0 +1,177 @@
+"""What the evidence needs to know of an arm, and its row in the record."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from regraft.measure.intervals import Interval, interval
+from regraft.measure.metrics import METRICS, softmax
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from regraft.measure.comparison import Comparison
+
+SHOWN_METRICS = (
+    "accuracy",
+    "balanced_accuracy",
+    "macro_f1",
+    "weighted_f1",
+    "auroc",
+    "log_loss",
+    "brier",
+    "ece",
+)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ArmEvidence:
+    """One arm of a study, as it ended.
+
+    Attributes:
+        key: Name of the arm in the study; `protocol` and `title` are the protocol's.
+        role: Control without transfer, control without fine-tuning, or candidate.
+        status: ``done``, ``skipped`` or ``failed``; `reason` says why.
+        settings: What a reader wants to know of the protocol as it ran.
+        runs: Ids of the repetitions; the first stands for the arm.
+        tuning_runs: Ids of the runs that chose the learning rate.
+        summaries: Summaries of the repetitions.
+        seconds_total: Wall seconds of all its runs, tuning included.
+        estimated_seconds: The advisor's estimate of one run.
+        logits: Out-of-sample validation logits, shape (seeds, n, C); None where nothing ran.
+        test_logits: Logits on the sealed part, shape (seeds, m, C); None where it was not scored.
+        movement: How far the features moved, or None.
+        preflight: The lines of the first run's pre-flight.
+    """
+
+    key: str
+    protocol: str
+    title: str
+    role: str
+    status: str
+    reason: str
+    settings: Mapping[str, Any]
+    estimated_seconds: float
+    runs: tuple[str, ...] = ()
+    tuning_runs: tuple[str, ...] = ()
+    summaries: tuple[Mapping[str, Any], ...] = ()
+    seconds_total: float = 0.0
+    logits: np.ndarray[Any, Any] | None = None
+    test_logits: np.ndarray[Any, Any] | None = None
+    movement: Mapping[str, Any] | None = None
+    preflight: tuple[str, ...] = field(default=())
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Part:
+    """Labels of the items on which arms are scored, with what scoring needs."""
+
+    labels: np.ndarray[Any, Any]
+    costs: np.ndarray[Any, Any] | None
+    seed: int
+
+    def intervals(self, logits: np.ndarray[Any, Any]) -> dict[str, Interval]:
+        """Return every shown metric of logits (seeds, n, C) with its interval."""
+        probabilities = softmax(logits)
+        names = [*SHOWN_METRICS, *(["mean_cost"] if self.costs is not None else [])]
+        return {
+            name: interval(name, probabilities, self.labels, costs=self.costs, seed=self.seed)
+            for name in names
+        }
+
+
+def interval_json(one: Interval) -> dict[str, Any]:
+    """Return the plain form of an interval; figures that do not exist are null."""
+    return {
+        "value": _finite(one.value),
+        "low": _finite(one.low),
+        "high": _finite(one.high),
+        "n": one.n,
+        "estimator": one.estimator,
+        "note": one.note,
+    }
+
+
+def comparison_json(one: Comparison, *, tie: bool) -> dict[str, Any]:
+    """Return the plain form of a paired comparison with the winner."""
+    return {
+        "difference": _finite(one.difference),
+        "low": _finite(one.low),
+        "high": _finite(one.high),
+        "p": one.p,
+        "p_adjusted": one.p_adjusted,
+        "n": one.n,
+        "estimator": one.estimator,
+        "tie": tie,
+    }
+
+
+def arm_json(
+    arm: ArmEvidence,
+    *,
+    validation: Part,
+    test: Part | None,
+    parameters_total: int,
+    winner: bool,
+    versus: Mapping[str, Mapping[str, Any] | None],
+) -> dict[str, Any]:
+    """Return an arm's row in the record.
+
+    Args:
+        arm: The arm.
+        validation: Validation labels.
+        test: Labels of the sealed part, once opened.
+        parameters_total: Parameters of the backbone and a head.
+        winner: Whether the verdict names it.
+        versus: Plain comparisons with the winner, ``versus_best`` and ``versus_best_test``.
+    """
+    first: Mapping[str, Any] = arm.summaries[0] if arm.summaries else {}
+    scored = None if arm.logits is None else validation.intervals(arm.logits)
+    tested = None
+    if test is not None and arm.test_logits is not None:
+        tested = test.intervals(arm.test_logits)
+    return {
+        "key": arm.key,
+        "protocol": arm.protocol,
+        "title": arm.title,
+        "role": arm.role,
+        "status": arm.status,
+        "reason": arm.reason,
+        "run": arm.runs[0] if arm.runs else None,
+        "runs": list(arm.runs),
+        "tuning_runs": list(arm.tuning_runs),
+        "n_seeds": len(arm.runs),
+        "settings": dict(arm.settings),
+        "validation": _all_json(scored),
+        "test": _all_json(tested),
+        "seconds": first.get("seconds"),
+        "seconds_total": arm.seconds_total,
+        "estimated_seconds": arm.estimated_seconds,
+        "peak_memory_bytes": first.get("peak_memory_bytes"),
+        "joules": first.get("joules"),
+        "examples_seen": first.get("examples_seen"),
+        "labels_used": first.get("labels_used"),
+        "parameters_trained": first.get("parameters_trained"),
+        "parameters_total": parameters_total,
+        "convergence": first.get("convergence"),
+        "movement": None if arm.movement is None else dict(arm.movement),
+        "preflight": list(arm.preflight),
+        "winner": winner,
+        **versus,
+    }
+
+
+def higher_is_better(metric: str) -> bool:
+    """Return whether more of a metric is better."""
+    return METRICS[metric].higher_is_better
+
+
+def _all_json(scored: Mapping[str, Interval] | None) -> dict[str, Any] | None:
+    return None if scored is None else {name: interval_json(i) for name, i in scored.items()}
+
+
+def _finite(value: float) -> float | None:
+    return float(value) if np.isfinite(value) else None

@@ -1,0 +1,108 @@
+"""One pass per (items, backbone): prepared inputs, pooled features, prefixes by depth."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from regraft.hashing import digest_json
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from regraft.backbones.backbone import Backbone
+    from regraft.backbones.preprocess import Preprocess
+    from regraft.features.store import ArrayStore, Cache
+    from regraft.tasks.items import Items
+
+_PREPARE_BATCH = 64
+_FORWARD_BATCH = 32
+
+Pooled = np.ndarray[Any, Any]
+
+
+def prepare_inputs(cache: Cache, preprocess: Preprocess, items: Items) -> ArrayStore:
+    """Return each item after the backbone's own preprocessing, before normalisation.
+
+    Images are uint8 (C, H, W), texts int32 token ids (T,), arrays float32.
+    """
+    key = {"what": "prepared", "preprocess": preprocess.spec, "items": _items_digest(items)}
+
+    def produce() -> Iterator[list[np.ndarray[Any, Any]]]:
+        for start in range(0, len(items), _PREPARE_BATCH):
+            stop = min(start + _PREPARE_BATCH, len(items))
+            yield preprocess.prepare([items.read(row) for row in range(start, stop)])
+
+    return cache.array_store(key, len(items), produce)
+
+
+def pooled_features(cache: Cache, backbone: Backbone, prepared: ArrayStore, *, items: Items) -> Pooled:
+    """Return the pooled features of the pretrained backbone, shape (n, width), float32.
+
+    Batches are made of items of similar length, in an order that depends on the items alone.
+    """
+
+    def rows_of(batch: Mapping[str, torch.Tensor]) -> list[np.ndarray[Any, Any]]:
+        return list(backbone.features(batch).float().cpu().numpy())
+
+    key = _key(backbone, items, "pooled")
+    store = cache.array_store(key, len(items), lambda: _pass(backbone, prepared, rows_of))
+    return np.array(store.matrix(), np.float32).reshape(len(items), backbone.width)
+
+
+def prefix_activations(
+    cache: Cache, backbone: Backbone, prepared: ArrayStore, *, items: Items, depth: int
+) -> ArrayStore:
+    """Return the hidden state that block `depth` receives, by item, texts without their padding."""
+
+    def rows_of(batch: Mapping[str, torch.Tensor]) -> list[np.ndarray[Any, Any]]:
+        return backbone.split_hidden(backbone.hidden(batch, depth=depth), batch)
+
+    key = _key(backbone, items, f"prefix-{depth}")
+    return cache.array_store(key, len(items), lambda: _pass(backbone, prepared, rows_of))
+
+
+def _key(backbone: Backbone, items: Items, what: str) -> dict[str, Any]:
+    return {
+        "what": what,
+        "items": _items_digest(items),
+        "preprocess": backbone.preprocess.spec,
+        "backbone": backbone.digest,
+        "pooling": backbone.pooling,
+        "blocks": list(backbone.blocks),
+        "precision": "fp32",
+        "threads": torch.get_num_threads(),
+        "torch": torch.__version__,
+    }
+
+
+def _items_digest(items: Items) -> str:
+    return digest_json(list(items.digests))
+
+
+def _pass(
+    backbone: Backbone,
+    prepared: ArrayStore,
+    rows_of: Callable[[Mapping[str, torch.Tensor]], Sequence[np.ndarray[Any, Any]]],
+) -> Iterator[list[np.ndarray[Any, Any]]]:
+    """Run all items through the backbone, longest first, and yield the results in item order."""
+    order = np.argsort(-prepared.lengths(), kind="stable")
+    waiting: dict[int, np.ndarray[Any, Any]] = {}
+    is_even = len({*prepared.lengths().tolist()}) == 1
+    order = np.arange(len(order)) if is_even else order
+    upcoming = 0
+    backbone.module.eval()
+    with torch.no_grad():
+        for start in range(0, len(order), _FORWARD_BATCH):
+            rows = order[start : start + _FORWARD_BATCH]
+            batch = backbone.preprocess.collate(prepared.gather(rows))
+            device = next(backbone.module.parameters()).device
+            results = rows_of({name: tensor.to(device) for name, tensor in batch.items()})
+            waiting |= {int(row): value for row, value in zip(rows, results, strict=True)}
+            ready = []
+            while upcoming in waiting:
+                ready.append(waiting.pop(upcoming))
+                upcoming += 1
+            yield ready

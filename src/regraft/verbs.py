@@ -1,0 +1,274 @@
+"""The verbs beside `run`: inspect, plan, verify, compare, predict, clean, doctor."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+import torch
+
+from regraft.backbones.loading import load_backbone
+from regraft.config.study import StudySpec
+from regraft.deploy.predictor import GraftPredictor
+from regraft.engine.job import Job
+from regraft.engine.run import execute
+from regraft.errors import BudgetError, ResumeError
+from regraft.events import Checkpoint, Done, Failed
+from regraft.evidence.task_card import task_card
+from regraft.features.store import Cache
+from regraft.ledger.ledger import Ledger
+from regraft.measure.comparison import paired_bootstrap
+from regraft.measure.metrics import softmax
+from regraft.search.advisor import admit, order, twin_of
+from regraft.search.bench import Bench
+from regraft.search.clock import Clock
+from regraft.search.ladder import Ladder
+from regraft.study import Study
+from regraft.tasks.inputs import read_inputs
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+    from regraft.events import Event
+    from regraft.tasks.items import Items
+    from regraft.tasks.task import Task
+
+_LEFT_TO_CHANCE = 0.05
+
+
+def inspect_data(task: Task, backbone: str | None, *, home: Path | None) -> dict[str, Any]:
+    """Return the task card; with a backbone also label noise and diversity."""
+    if backbone is None:
+        return task_card(task)
+    cache = Cache(Ledger.open(home).home / "cache")
+    bench = Bench(task.development, load_backbone(backbone), cache)
+    return task_card(task, features=bench.features)
+
+
+def plan_study(study: Study) -> list[dict[str, Any]]:
+    """Return what the ladder would do: for each arm whether it runs, why, and at what cost.
+
+    One forward pass is measured (and kept for the study itself); nothing is trained.
+    """
+    study.register()
+    ladder = Ladder(
+        ledger=study.ledger,
+        study=study.id,
+        task=study.task,
+        benches=study.benches(),
+        clock=Clock(study.ledger, study.id, study.spec.budget),
+        seed=study.spec.seed,
+        precision="fp32",
+        device="cpu",
+    )
+    costs = {arm.key: ladder.cost(arm) for arm in study.arms}
+    remaining = study.spec.budget
+    rows: list[dict[str, Any]] = []
+    admitted: list[Any] = []
+    for arm in order(study.arms, costs):
+        cost = costs[arm.key]
+        try:
+            terms = admit(
+                arm,
+                cost,
+                budget=study.spec.budget,
+                remaining=remaining,
+                twin=twin_of(arm, admitted, cost.n_blocks),
+            )
+        except BudgetError as error:
+            rows.append(_plan_row(arm, False, str(error), 0.0, 0))
+            continue
+        seconds = terms.estimated_seconds * (terms.n_rates if terms.admitted else 0)
+        remaining -= seconds
+        if terms.admitted:
+            admitted.append(arm)
+        n_rates = terms.n_rates if terms.admitted else 0
+        rows.append(_plan_row(arm, terms.admitted, terms.reason, seconds, n_rates))
+    return rows
+
+
+def _plan_row(arm: Any, runs: bool, reason: str, seconds: float, rates: int) -> dict[str, Any]:
+    return {
+        "protocol": arm.key,
+        "title": arm.title,
+        "role": arm.role,
+        "runs": runs,
+        "learning_rates": rates,
+        "seconds": seconds,
+        "reason": reason,
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """Outcome of running a run again: largest difference of any logit; same only when it is 0."""
+
+    run: str
+    largest_difference: float
+
+    @property
+    def same(self) -> bool:
+        """Whether every number came out identical."""
+        return self.largest_difference == 0.0
+
+
+def verify_run(
+    run: str, *, home: Path | None
+) -> Generator[Event, str | None, Verification]:
+    """Execute a recorded run again from nothing and compare its out-of-sample logits.
+
+    Raises:
+        ConfigError: There is no such run.
+        ResumeError: The run has no result, or its data or backbone are not what they were.
+    """
+    ledger = Ledger.open(home)
+    row = ledger.runs.find(run)
+    result = ledger.runs.result(row.id)
+    if result is None:
+        raise ResumeError("it has no result to compare with.", where=f"run {row.id}")
+    study_row = ledger.studies.get(ledger.runs.studies_of(row.id)[0])
+    spec = StudySpec.model_validate(study_row.configuration)
+    study = Study.from_spec(spec, home=home)
+    configuration = row.configuration
+    if int(configuration["labels"]) != len(study.task.development):
+        raise ResumeError(
+            "it ran at another label budget of the label-efficiency curve; only runs of the ladder "
+            "can be verified.",
+            where=f"run {row.id}",
+        )
+    place = spec.backbones.index(configuration["backbone"])
+    bench = study.benches()[place]
+    ladder = Ladder(
+        ledger=ledger,
+        study=study.id,
+        task=study.task,
+        benches=study.benches(),
+        clock=Clock(ledger, study.id, spec.budget),
+        seed=spec.seed,
+        precision=configuration["precision"],
+        device=configuration["device"],
+    )
+    again = ladder.run_id(configuration["protocol"], place, int(configuration["seed"]))
+    if again != row.id:
+        raise ResumeError(
+            "data, backbone or regraft's numerics are not what they were when it ran, so its "
+            "numbers cannot be compared.",
+            where=f"run {row.id}",
+        )
+    prefix = f"run/{row.id}/"
+    job = Job(
+        run=row.id,
+        protocol=configuration["protocol"],
+        backbone=bench.backbone,
+        data=bench.run_data(study.task),
+        seed=int(configuration["seed"]),
+        precision=configuration["precision"],
+        device=configuration["device"],
+        adjustments={
+            one.key.removeprefix(prefix): one.value
+            for one in ledger.decisions.all(study_row.id)
+            if one.key.startswith(prefix)
+        },
+    )
+    difference = float("inf")
+    for event in execute(job):
+        if isinstance(event, Done):
+            difference = float(np.abs(event.arrays["logits"] - result.arrays["logits"]).max())
+        if isinstance(event, Failed):
+            raise ResumeError(event.reason, where=f"run {row.id}")
+        if not isinstance(event, Checkpoint):
+            yield event
+    return Verification(row.id, difference)
+
+
+def compare_runs(first: str, second: str, *, home: Path | None) -> dict[str, Any]:
+    """Compare two runs on the validation items that both predicted, paired.
+
+    Raises:
+        ConfigError: A run is unknown.
+        ResumeError: A run has no result, or they were not validated on the same items.
+    """
+    ledger = Ledger.open(home)
+    rows = [ledger.runs.find(run) for run in (first, second)]
+    results = [ledger.runs.result(row.id) for row in rows]
+    for row, result in zip(rows, results, strict=True):
+        if result is None:
+            raise ResumeError("it has no result.", where=f"run {row.id}")
+    a, b = (result.arrays for result in results if result is not None)
+    same = np.array_equal(a["rows"], b["rows"]) and np.array_equal(a["labels"], b["labels"])
+    if not same or len(a["rows"]) == 0:
+        raise ResumeError(
+            "they were not validated on the same items, so there is no paired comparison. Compare "
+            "runs of one study.",
+            where=f"runs {rows[0].id} and {rows[1].id}",
+        )
+    metric = str(results[0].summary["metric"]) if results[0] is not None else ""
+    comparison = paired_bootstrap(
+        metric, softmax(a["logits"])[None], softmax(b["logits"])[None], a["labels"], seed=0
+    )
+    return {
+        "metric": metric,
+        "first": {"run": rows[0].id, "protocol": rows[0].protocol},
+        "second": {"run": rows[1].id, "protocol": rows[1].protocol},
+        "difference": comparison.difference,
+        "low": comparison.low,
+        "high": comparison.high,
+        "p": comparison.p,
+        "n": comparison.n,
+        "estimator": comparison.estimator,
+        "tie": comparison.p >= _LEFT_TO_CHANCE,
+        "note": "one seed each: this speaks of these two runs, not of their protocols",
+    }
+
+
+def predict_table(
+    graft: str, data: str, *, column: str | None, backbone: str | None, allow_bad: bool
+) -> pd.DataFrame:
+    """Return item, label, probability per class and confidence for every item of `data`."""
+    predictor = GraftPredictor.load(graft, backbone=backbone)
+    items: Items = read_inputs(
+        Path(data), kind=predictor.graft.kind, column=column, allow_bad=allow_bad
+    )
+    probabilities = predictor.predict_proba(items)
+    best = probabilities.argmax(axis=1)
+    columns: dict[str, Any] = {
+        "item": list(items.ids),
+        "label": [predictor.classes[i] for i in best],
+    }
+    columns |= {f"p({name})": probabilities[:, i] for i, name in enumerate(predictor.classes)}
+    columns["confidence"] = probabilities.max(axis=1)
+    return pd.DataFrame(columns)
+
+
+def clean_home(home: Path | None) -> dict[str, int]:
+    """Free the cache and every artefact that nothing refers to; return the bytes freed of each."""
+    ledger = Ledger.open(home)
+    return {
+        "cache_bytes": Cache(ledger.home / "cache").clear(),
+        "artefact_bytes": ledger.artefacts.collect(),
+    }
+
+
+def examine(home: Path | None) -> list[tuple[str, str, bool]]:
+    """Return (what, finding, is it well) of the machine and the installation."""
+    ledger = Ledger.open(home)
+    free = shutil.disk_usage(ledger.home).free
+    rows = [("ledger", str(ledger.home), True)]
+    rows.append(("free disk", f"{free / 1e9:.1f} GB", free > 2e9))
+    rows.append(("processor", f"{os.cpu_count()} cores, torch uses {torch.get_num_threads()}", True))
+    gpu = torch.cuda.get_device_name(0) if torch.cuda.is_available() else "none"
+    rows.append(("GPU", gpu, True))
+    for name in ("torch", "transformers", "peft", "scikit-learn", "sqlalchemy"):
+        rows.append((name, version(name), True))
+    for name, why in (("datasets", "datasets folders"), ("matplotlib", "pretrain glyphs")):
+        try:
+            rows.append((name, version(name), True))
+        except PackageNotFoundError:
+            rows.append((name, f"not installed (only needed for {why})", True))
+    return rows
