@@ -1,0 +1,1 @@
+"""Tasks: intake of the user's data, splits, sealing, fingerprints, augmentation, rebalancing."""

@@ -1,0 +1,1 @@
+"""Augmentation of training images. One file per kind."""

@@ -1,0 +1,1 @@
+"""Readers of the forms in which users have their data."""

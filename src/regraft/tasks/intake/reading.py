@@ -1,0 +1,67 @@
+"""Which reader reads what the user gave."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from regraft.errors import DataError
+from regraft.tasks.intake.arrays import read_datasets_folder, read_pair, read_parts
+from regraft.tasks.intake.folder import has_images, read_image_folder
+from regraft.tasks.intake.rows import PART_NAMES, Columns, Rows
+from regraft.tasks.intake.table import TABLE_SUFFIXES, read_parts_folder, read_table_file
+from regraft.tasks.items import InputKind
+
+_DATASETS_FILES = ("dataset_dict.json", "dataset_info.json", "state.json")
+
+
+def read_rows(data: Any, columns: Columns, kind: InputKind | None) -> tuple[Rows, str]:
+    """Return the rows of data in any form, and where they come from.
+
+    Args:
+        data: A path, (inputs, labels), or {"train": (inputs, labels), "test": …}.
+        columns: Columns that the user named.
+        kind: What the items are, if the user said so.
+
+    Raises:
+        DataError: The data cannot be used as it is.
+    """
+    if isinstance(data, str | Path):
+        path = Path(data).expanduser()
+        return read_path(path, columns), str(path)
+    if isinstance(data, Mapping):
+        return read_parts(data, kind), "arrays from Python"
+    if isinstance(data, tuple) and len(data) == 2:
+        return read_pair(data, kind), "arrays from Python"
+    raise DataError(
+        f"data of type {type(data).__name__}. Give a path, (inputs, labels), or "
+        "{'train': (inputs, labels), …}.",
+        where="data",
+    )
+
+
+def read_path(path: Path, columns: Columns) -> Rows:
+    """Return the rows of a folder or file.
+
+    Raises:
+        DataError: It does not exist, is empty, or is of no known form.
+    """
+    if not path.exists():
+        raise DataError("there is no such file or folder. Check the path.", where=str(path))
+    if path.is_file():
+        if path.suffix.lower() not in TABLE_SUFFIXES:
+            raise DataError(
+                f"files of kind {path.suffix or '(none)'} cannot be read. Give "
+                f"{', '.join(sorted(TABLE_SUFFIXES))}, or a folder.",
+                where=str(path),
+            )
+        return read_table_file(path, columns)
+    if not any(path.iterdir()):
+        raise DataError("the folder is empty.", where=str(path))
+    if any((path / name).is_file() for name in _DATASETS_FILES):
+        return read_datasets_folder(path, columns)
+    tables = [p for p in path.iterdir() if p.suffix.lower() in TABLE_SUFFIXES]
+    if any(p.stem.lower() in PART_NAMES for p in tables) or (tables and not has_images(path)):
+        return read_parts_folder(path, columns)
+    return read_image_folder(path)

@@ -1,0 +1,77 @@
+"""What every reader returns: rows, not yet looked into."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from regraft.tasks.items import InputKind
+
+Part = Literal["", "train", "validation", "test"]
+
+PART_NAMES: dict[str, Part] = {
+    "train": "train",
+    "training": "train",
+    "val": "validation",
+    "valid": "validation",
+    "validation": "validation",
+    "dev": "validation",
+    "test": "test",
+    "testing": "test",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """Columns the user named; None is guessed."""
+
+    input: str | None = None
+    label: str | None = None
+    group: str | None = None
+    time: str | None = None
+
+
+@dataclass(slots=True)
+class Rows:
+    """Items as read.
+
+    Attributes:
+        kind: ``image``, ``text`` or ``array``.
+        inputs: Paths, texts or arrays.
+        labels: Class names; None where inputs have none.
+        ids: Where each comes from.
+        parts: Which part each belongs to; empty where the data has no parts.
+        groups: Group of each, or empty; times: time of each, or empty.
+        notes: What was guessed.
+    """
+
+    kind: InputKind
+    inputs: list[Any] = field(default_factory=list)
+    labels: list[str] = field(default_factory=list)
+    ids: list[str] = field(default_factory=list)
+    parts: list[Part] = field(default_factory=list)
+    groups: list[str] = field(default_factory=list)
+    times: list[Any] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    def extend(self, other: Rows) -> None:
+        """Add the rows of another part of the same data."""
+        self.inputs += other.inputs
+        self.labels += other.labels
+        self.ids += other.ids
+        self.parts += other.parts
+        self.groups += other.groups
+        self.times += other.times
+        self.notes += [note for note in other.notes if note not in self.notes]
+
+    def keep(self, rows: Sequence[int]) -> None:
+        """Keep only the rows named."""
+        self.inputs = [self.inputs[i] for i in rows]
+        self.ids = [self.ids[i] for i in rows]
+        self.labels = [self.labels[i] for i in rows] if self.labels else []
+        self.parts = [self.parts[i] for i in rows]
+        self.groups = [self.groups[i] for i in rows] if self.groups else []
+        self.times = [self.times[i] for i in rows] if self.times else []

@@ -1,0 +1,104 @@
+"""Items: inputs with their labels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from regraft.hashing import digest_bytes
+from regraft.tasks.images import decode
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+InputKind = Literal["image", "text", "array"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Items:
+    """Some items of one kind.
+
+    Attributes:
+        kind: ``image``, ``text`` or ``array``.
+        inputs: Paths or decoded images (uint8, (H, W, 3)); texts; float arrays.
+        labels: Class indices, shape (n,), int64; −1 where there is none.
+        ids: Where each item comes from: ``train/ants/3.jpg``, ``train.csv:12``.
+        digests: Digest of each item's content.
+        groups: What must not straddle parts, or None; times: when, or None.
+    """
+
+    kind: InputKind
+    inputs: Sequence[Any]
+    labels: np.ndarray[Any, Any]
+    ids: tuple[str, ...]
+    digests: tuple[str, ...]
+    groups: np.ndarray[Any, Any] | None = None
+    times: np.ndarray[Any, Any] | None = None
+
+    def __len__(self) -> int:
+        """Return the number of items."""
+        return len(self.ids)
+
+    def subset(self, rows: Sequence[int] | np.ndarray[Any, Any]) -> Items:
+        """Return some items, in the order of `rows`."""
+        rows = np.asarray(rows, np.int64)
+        return Items(
+            self.kind,
+            [self.inputs[row] for row in rows],
+            self.labels[rows],
+            tuple(self.ids[row] for row in rows),
+            tuple(self.digests[row] for row in rows),
+            None if self.groups is None else self.groups[rows],
+            None if self.times is None else self.times[rows],
+        )
+
+    def without_labels(self) -> Items:
+        """Return the items, their labels −1."""
+        hidden = np.full(len(self), -1, np.int64)
+        return Items(
+            self.kind, self.inputs, hidden, self.ids, self.digests, self.groups, self.times
+        )
+
+    def read(self, row: int) -> Any:
+        """Return an item's decoded input: uint8 RGB (H, W, 3), a text, or a float32 array.
+
+        Raises:
+            DataError: The image cannot be read any more.
+        """
+        value = self.inputs[row]
+        if self.kind == "image":
+            return decode(value)[0]
+        return value if self.kind == "text" else np.asarray(value, np.float32)
+
+
+def items_from(inputs: Sequence[Any], kind: str) -> Items:
+    """Return unlabelled items of texts, image paths, decoded images, or arrays."""
+    ids = tuple(
+        str(one) if isinstance(one, str | Path) and kind == "image" else f"item {i}"
+        for i, one in enumerate(inputs)
+    )
+    digests = tuple(digest_input(one) for one in inputs)
+    labels = np.full(len(ids), -1, np.int64)
+    return Items(_kind(kind), list(inputs), labels, ids, digests)
+
+
+def digest_input(value: Any) -> str:
+    """Return a short digest of an input's content: a file's bytes, a text, an array."""
+    if isinstance(value, Path):
+        return digest_bytes(value.read_bytes())[:32]
+    if isinstance(value, str):
+        path = Path(value) if len(value) < 4096 and "\0" not in value else None
+        if path is not None and path.suffix and path.is_file():
+            return digest_bytes(path.read_bytes())[:32]
+        return digest_bytes(value.encode())[:32]
+    array = np.ascontiguousarray(value)
+    return digest_bytes(f"{array.dtype.str}{array.shape}".encode() + array.tobytes())[:32]
+
+
+def _kind(kind: str) -> InputKind:
+    if kind == "image":
+        return "image"
+    return "text" if kind == "text" else "array"

@@ -1,0 +1,1 @@
+"""Weights of the classes in the loss. One file per kind."""

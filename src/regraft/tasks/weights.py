@@ -1,0 +1,57 @@
+"""Class weights and costs, from names to arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from regraft.errors import ConfigError, did_you_mean
+
+
+def class_weight_array(
+    given: str | Mapping[str, float] | None, classes: tuple[str, ...], labels: np.ndarray[Any, Any]
+) -> np.ndarray[Any, Any] | None:
+    """Return loss weights (C,): ``balanced`` is n / (C n_c); classes not named weigh 1.
+
+    Raises:
+        ConfigError: A class is unknown, or a weight is not positive.
+    """
+    if given is None:
+        return None
+    if isinstance(given, str):
+        counts = np.bincount(labels, minlength=len(classes))
+        balanced: np.ndarray[Any, Any] = len(labels) / (len(classes) * np.maximum(counts, 1))
+        return balanced
+    weights = np.ones(len(classes))
+    for name, value in given.items():
+        weights[_index(name, classes, "class_weights")] = value
+        if not value > 0:
+            raise ConfigError(f"{name} has weight {value}; weights are positive.", where="class_weights")
+    return weights
+
+
+def cost_array(
+    given: Mapping[str, Mapping[str, float]] | None, classes: tuple[str, ...]
+) -> np.ndarray[Any, Any] | None:
+    """Return costs (C, C), row the true class; what is not given costs 1, being right 0.
+
+    Raises:
+        ConfigError: A class is unknown, or a cost is negative.
+    """
+    if given is None:
+        return None
+    costs = 1.0 - np.eye(len(classes))
+    for true, row in given.items():
+        for predicted, value in row.items():
+            if not value >= 0:
+                raise ConfigError(f"{true} → {predicted} costs {value}; costs are ≥ 0.", where="costs")
+            costs[_index(true, classes, "costs"), _index(predicted, classes, "costs")] = value
+    return costs
+
+
+def _index(name: str, classes: tuple[str, ...], where: str) -> int:
+    if name not in classes:
+        raise ConfigError(f"unknown class {name!r}.{did_you_mean(name, classes)}", where=where)
+    return classes.index(name)
