@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from regraft.backbones.blocks import depths
+from regraft.backbones.blocks import depths, depths_by_execution
 from regraft.errors import ShapeError
 from regraft.hashing import digest_arrays
 
@@ -25,7 +25,15 @@ Pooling = Literal["masked_mean", "first_token", "pooler", "output"]
 
 
 class _PassThrough(nn.Module):
-    """Stands for a block whose work has been done already."""
+    """Stands for a block whose work has been done already; its hooks do not run either."""
+
+    def __init__(self, block: nn.Module) -> None:
+        super().__init__()
+        object.__setattr__(self, "_block", block)  # not a submodule: nothing may train or save it
+
+    def __getattr__(self, name: str) -> Any:
+        """Answer what some families ask of a block (its attention's type) as the block would."""
+        return getattr(self.__dict__["_block"], name)
 
     def forward(self, hidden: torch.Tensor, *_: Any, **__: Any) -> torch.Tensor:
         """Return the hidden state as it came; masks and positions are for real blocks."""
@@ -193,7 +201,11 @@ class Backbone:
         return {name: tensor.to(device) for name, tensor in self._probe.items()}
 
     def set_probe(self, batch: Mapping[str, torch.Tensor]) -> None:
-        """Look at the backbone through a batch: its width, and whether the cut is exact."""
+        """Look at the backbone through a batch: its width, its depths, and whether the cut is exact.
+
+        Raises:
+            ShapeError: The output pools to something other than features by item.
+        """
         self._probe = dict(batch)
         with torch.no_grad():
             whole = self.features(batch)
@@ -203,7 +215,12 @@ class Backbone:
                     "features). Let it return (B, D), (B, T, D) or (B, C, H, W)."
                 )
             self.width = int(whole.shape[1])
-            self.can_cut = all(self._is_exact(batch, whole, depth) for depth in range(self.n_blocks))
+            self._depths = depths_by_execution(
+                self.module, self.blocks, lambda: self._forward(batch)
+            )
+            self.can_cut = self.n_blocks > 0 and all(
+                self._is_exact(batch, whole, depth) for depth in range(self.n_blocks)
+            )
 
     def copy(self) -> Backbone:
         """Return a backbone with a copy of the module, to train."""
@@ -231,7 +248,7 @@ class Backbone:
             fresh=self._fresh,
         )
         other.notes, other.can_cut, other.width = self.notes, self.can_cut, self.width
-        other._probe = self._probe
+        other._probe, other._depths = self._probe, self._depths
         return other
 
     def _block(self, depth: int) -> nn.Module:
@@ -251,7 +268,7 @@ class Backbone:
                 parent_name, _, child = name.rpartition(".")
                 parent = self.module.get_submodule(parent_name)
                 taken.append((parent, child, parent.get_submodule(child)))
-                parent._modules[child] = _PassThrough()
+                parent._modules[child] = _PassThrough(taken[-1][2])
             yield
         finally:
             for parent, child, block in taken:
@@ -282,5 +299,5 @@ class Backbone:
         try:
             hidden = self.hidden(batch, depth=depth)
             return torch.equal(self.features_from(hidden, batch, depth=depth), whole)
-        except (RuntimeError, TypeError, AttributeError, IndexError, ValueError, ShapeError):
+        except (RuntimeError, TypeError, AttributeError, LookupError, ValueError, ShapeError):
             return False  # what a family does with a replaced argument is its own affair

@@ -6,6 +6,7 @@ import importlib
 import importlib.util
 import sys
 from importlib.resources import as_file, files
+from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,8 @@ from torch import nn
 
 from regraft.backbones.backbone import Backbone
 from regraft.backbones.blocks import find_blocks
-from regraft.backbones.preprocess import ArrayPreprocess, ImagePreprocess, Preprocess
+from regraft.backbones.images import ImagePreprocess, image_spec
+from regraft.backbones.preprocess import ArrayPreprocess, Preprocess
 from regraft.backbones.roles import find_roles
 from regraft.backbones.weights import fit_weights, read_weights
 from regraft.errors import BackboneError, ShapeError, did_you_mean
@@ -38,7 +40,9 @@ def load_zoo(reference: str) -> Backbone:
     zoo = files("regraft") / "backbones" / "zoo"
     known = [p.name[:-12] for p in zoo.iterdir() if p.name.endswith(".safetensors")]
     if name not in known:
-        raise BackboneError(f"unknown embedded backbone.{did_you_mean(name, known)}", where=reference)
+        raise BackboneError(
+            f"unknown embedded backbone.{did_you_mean(name, known)}", where=reference
+        )
     module = importlib.import_module(f"regraft.backbones.zoo.{name}")
     with as_file(zoo / f"{name}.safetensors") as weights:
         return _assemble(reference, module.build, weights)
@@ -66,6 +70,12 @@ def load_python(reference: str) -> Backbone:
 
 
 def _assemble(reference: str, factory: Callable[[], Any], weights: Path) -> Backbone:
+    if any(
+        one.default is one.empty and one.kind not in (one.VAR_POSITIONAL, one.VAR_KEYWORD)
+        for one in signature(factory).parameters.values()
+    ):
+        raise BackboneError("the factory must take no arguments.", where=reference)
+
     def fresh() -> nn.Module:
         made = factory()
         if not isinstance(made, nn.Module):
@@ -77,7 +87,13 @@ def _assemble(reference: str, factory: Callable[[], Any], weights: Path) -> Back
     module = fresh()
     unused = fit_weights(module, read_weights(weights), where=str(weights))
     blocks = find_blocks(module)
-    preprocess, notes = _preprocess(module)
+    if not blocks:
+        raise BackboneError(
+            f"{type(module).__name__} has no submodules, so there is nothing to order by depth. "
+            "Put its layers into submodules.",
+            where=reference,
+        )
+    preprocess, notes = _preprocess(module, reference)
     backbone = Backbone(
         reference=reference,
         module=module,
@@ -90,29 +106,51 @@ def _assemble(reference: str, factory: Callable[[], Any], weights: Path) -> Back
     )
     _probe(backbone)
     if unused:
-        notes.append(f"{len(unused)} tensors of the weights file are not in the module: {unused[0]}, …")
-    if not blocks:
-        notes.append("no blocks found: it can only be trained whole; declare them in 'blocks'")
-    elif not backbone.can_cut:
+        notes.append(
+            f"{len(unused)} tensors of the weights file are not in the module: {unused[0]}, …"
+        )
+    if not isinstance(_declared(module, "blocks"), list | tuple):
+        notes.append(f"no 'blocks' declared: found {blocks[0]} … {blocks[-1]} ({len(blocks)})")
+    if not backbone.can_cut:
         notes.append("prefix and suffix did not equal the whole: it runs uncut")
     backbone.notes = tuple(notes)
     return backbone
 
 
-def _preprocess(module: nn.Module) -> tuple[Preprocess, list[str]]:
-    declared = vars(module).get("preprocess", vars(type(module)).get("preprocess"))
+def _declared(module: nn.Module, name: str) -> Any:
+    """Return an attribute that the module or its class declares, submodules left out; or None."""
+    return vars(module).get(name, vars(type(module)).get(name))
+
+
+def _preprocess(module: nn.Module, reference: str) -> tuple[Preprocess, list[str]]:
+    declared = _declared(module, "preprocess")
     if isinstance(declared, dict):
-        if declared.get("kind", "image") == "array":
-            return ArrayPreprocess(declared), []
-        return ImagePreprocess(declared), []
+        kind = declared.get("kind", "image")
+        if kind == "array":
+            return ArrayPreprocess(declared, where=reference), []
+        if kind != "image":
+            raise BackboneError(
+                f"'preprocess' has kind {kind!r}. Known: image, array.", where=reference
+            )
+        spec = image_spec(declared, where=reference)
+        return ImagePreprocess(spec), _channel_notes(spec.channels)
     first = next((m for m in module.modules() if isinstance(m, nn.Conv2d)), None)
     if first is None:
-        return ArrayPreprocess(), ["no 'preprocess' declared and no convolution: takes arrays as they are"]
+        return ArrayPreprocess({}, where=reference), [
+            "no 'preprocess' declared and no convolution: takes arrays as they are"
+        ]
     channels = first.in_channels
     constants: dict[str, Any] = _IMAGENET if channels == 3 else {}
-    spec = {"kind": "image", "size": 224, "channels": channels, **constants}
+    spec = image_spec({"size": 224, "channels": channels, **constants}, where=reference)
     note = "no 'preprocess' declared: 224 × 224"
-    return ImagePreprocess(spec), [note + (", ImageNet normalisation" if channels == 3 else "")]
+    notes = [note + (", ImageNet normalisation" if channels == 3 else "")]
+    return ImagePreprocess(spec), notes + _channel_notes(channels)
+
+
+def _channel_notes(channels: int) -> list[str]:
+    if channels == 1:
+        return ["takes one channel: images are turned grey"]
+    return [f"takes {channels} channels: red, green, blue repeat"] if channels > 3 else []
 
 
 def _probe(backbone: Backbone) -> None:
@@ -127,7 +165,8 @@ def _probe(backbone: Backbone) -> None:
         first = next((m for m in backbone.module.modules() if isinstance(m, nn.Linear)), None)
         if shape is None and first is None:
             raise BackboneError(
-                "what it takes cannot be guessed. Declare preprocess = {'kind': 'array', 'shape': […]}.",
+                "what it takes cannot be guessed. Declare preprocess = "
+                "{'kind': 'array', 'shape': […]}.",
                 where=backbone.reference,
             )
         sizes = shape if shape is not None else [first.in_features if first else 1]
@@ -136,9 +175,11 @@ def _probe(backbone: Backbone) -> None:
         backbone.set_probe(batch)
     except ShapeError as error:
         raise BackboneError(str(error), where=backbone.reference) from error
-    except (RuntimeError, TypeError, ValueError) as error:
+    except (RuntimeError, TypeError, ValueError, LookupError) as error:
+        shape = tuple(next(iter(batch.values())).shape)
         raise BackboneError(
-            f"it does not take its own inputs ({str(error).splitlines()[0]}). Check 'preprocess'.",
+            f"it does not take inputs of shape {shape} ({str(error).partition(chr(10))[0]}). "
+            "Check 'preprocess'.",
             where=backbone.reference,
         ) from error
 
@@ -146,8 +187,10 @@ def _probe(backbone: Backbone) -> None:
 def _dotted(name: str) -> ModuleType:
     try:
         return importlib.import_module(name)
-    except ImportError as error:
-        raise BackboneError(f"cannot be imported: {error}. {_HELP}", where=f"python:{name}") from error
+    except (ImportError, SyntaxError) as error:
+        raise BackboneError(
+            f"cannot be imported: {error}. {_HELP}", where=f"python:{name}"
+        ) from error
 
 
 def _file_module(path: str) -> ModuleType:

@@ -41,15 +41,19 @@ _CONVOLUTION = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 def find_roles(module: nn.Module) -> dict[str, Role]:
     """Return the role of every leaf layer that has one, by its dotted name."""
     roles: dict[str, Role] = {}
+    fused = tuple(
+        f"{name}." for name, part in module.named_modules() if isinstance(part, nn.MultiheadAttention)
+    )
     for name, part in module.named_modules():
         role = role_of(name, part)
-        if role is not None:
+        # torch's fused attention reads its projections' weights and never calls them
+        if role is not None and not (fused and name.startswith(fused)):
             roles[name] = role
     return roles
 
 
 def role_of(name: str, part: nn.Module) -> Role | None:
-    """Return the role of one module, or None."""
+    """Return the role of one module, or None; a linear layer of no known name is judged by its shape."""
     role: Role | None = None
     if isinstance(part, _NORMALISATION) or type(part).__name__.endswith(("LayerNorm", "RMSNorm")):
         role = "normalisation"
@@ -58,7 +62,8 @@ def role_of(name: str, part: nn.Module) -> Role | None:
     elif isinstance(part, _CONVOLUTION):
         role = "convolution"
     elif isinstance(part, nn.Linear):
-        role = _linear_role(name)
+        wide = part.out_features >= part.in_features
+        role = _linear_role(name) or ("feed_forward_in" if wide else "feed_forward_out")
     return role
 
 

@@ -1,0 +1,1 @@
+"""The record: studies, runs, decisions, events, artefacts, grafts."""

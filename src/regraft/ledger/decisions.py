@@ -1,0 +1,70 @@
+"""Decisions: written down before they act, replayed when a study is resumed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, final
+
+from sqlalchemy import insert, select
+
+from regraft.ledger.database import now
+from regraft.ledger.schema import decisions
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from regraft.ledger.database import Database
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """A decision: its place in the order, its key, what was decided, when."""
+
+    seq: int
+    key: str
+    value: dict[str, Any]
+    at: str
+
+
+@final
+class Decisions:
+    """The decisions of studies.
+
+    Law: once `decide` has returned a value for a key, every later call returns the same value, in this
+    process or another, also after SIGKILL.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def decide(
+        self, study: str, key: str, compute: Callable[[], dict[str, Any]]
+    ) -> dict[str, Any]:
+        """Return what was decided under a key; the first time, compute it and write it down."""
+        found = self._find(study, key)
+        if found is not None:
+            return found
+        value = compute()
+        with self._database.transaction() as connection:
+            connection.execute(
+                insert(decisions).values(study=study, key=key, value=value, at=now())
+            )
+        recorded = self._find(study, key)
+        if recorded is None:
+            raise AssertionError("a committed decision can be read")
+        return recorded
+
+    def all(self, study: str) -> list[Decision]:
+        """Return every decision of a study, in order."""
+        query = select(decisions).where(decisions.c.study == study).order_by(decisions.c.seq)
+        with self._database.transaction() as connection:
+            found = connection.execute(query).all()
+        return [Decision(one.seq, one.key, one.value, one.at) for one in found]
+
+    def _find(self, study: str, key: str) -> dict[str, Any] | None:
+        query = select(decisions.c.value).where(
+            decisions.c.study == study, decisions.c.key == key
+        )
+        with self._database.transaction() as connection:
+            value: dict[str, Any] | None = connection.execute(query).scalar()
+        return value
