@@ -54,8 +54,9 @@ class Backbone:
         preprocess: Its own preprocessing.
         blocks: Dotted names of the blocks; depth 0 is nearest the input.
         roles: What each layer is for, by dotted name.
-        pooling: How features are made of its output: the mean over unmasked tokens, the first token, the
-            model's own pooler, or the output itself (maps and token sequences averaged).
+        pooling: How features are made of its output: the mean over unmasked tokens, the first
+            token, the model's own pooling where it has one, or the output itself (maps and
+            tokens averaged).
         notes: What was adapted or found on loading, for people.
         can_cut: Whether prefix and suffix were seen to equal the whole.
     """
@@ -95,11 +96,14 @@ class Backbone:
     def digest(self) -> str:
         """SHA-256 over name, dtype, shape and bytes of every tensor."""
         return digest_arrays(
-            {name: tensor.detach().cpu().numpy() for name, tensor in self.module.state_dict().items()}
+            {
+                name: tensor.detach().cpu().numpy()
+                for name, tensor in self.module.state_dict().items()
+            }
         )
 
     def depth_of(self, name: str) -> int:
-        """Return the depth of a module or parameter: −1 stem, 0 … L−1 a block, L after the blocks."""
+        """Return the depth of a module or parameter: −1 stem, 0 … L−1 a block, L after them."""
         while name:
             if name in self._depths:
                 return self._depths[name]
@@ -177,7 +181,7 @@ class Backbone:
         return torch.from_numpy(joined)
 
     def block_width(self, depth: int) -> int | None:
-        """Return the width of a block's output (its last axis, or its channels); None if not plain."""
+        """Return the width of a block's output, its last axis or channels; None if not plain."""
         widths: list[int] = []
 
         def look(_: nn.Module, __: Any, output: Any) -> None:
@@ -201,7 +205,7 @@ class Backbone:
         return {name: tensor.to(device) for name, tensor in self._probe.items()}
 
     def set_probe(self, batch: Mapping[str, torch.Tensor]) -> None:
-        """Look at the backbone through a batch: its width, its depths, and whether the cut is exact.
+        """Look at the backbone through a batch: its width, depths, and whether the cut is exact.
 
         Raises:
             ShapeError: The output pools to something other than features by item.
@@ -280,9 +284,10 @@ class Backbone:
         return self.module(*batch.values())
 
     def _pool(self, output: Any, batch: Mapping[str, torch.Tensor]) -> torch.Tensor:
-        if self.pooling == "pooler":
-            return output.pooler_output.flatten(1)
-        hidden = output if isinstance(output, torch.Tensor) else output[0]
+        if self.pooling == "pooler" and output.get("pooler_output") is not None:
+            pooled: torch.Tensor = output["pooler_output"]
+            return pooled.flatten(1)
+        hidden: torch.Tensor = output if isinstance(output, torch.Tensor) else output[0]
         if self.pooling == "first_token":
             return hidden[:, 0]
         if hidden.ndim == 4:
@@ -292,9 +297,7 @@ class Backbone:
             return (hidden * mask).sum(dim=1) / mask.sum(dim=1).clamp(min=1.0)
         return hidden.mean(dim=1) if hidden.ndim == 3 else hidden
 
-    def _is_exact(
-        self, batch: Mapping[str, torch.Tensor], whole: torch.Tensor, depth: int
-    ) -> bool:
+    def _is_exact(self, batch: Mapping[str, torch.Tensor], whole: torch.Tensor, depth: int) -> bool:
         """Whether prefix then suffix equals the whole pass on one batch."""
         try:
             hidden = self.hidden(batch, depth=depth)

@@ -13,11 +13,11 @@ if TYPE_CHECKING:
 
 
 def find_blocks(module: nn.Module) -> tuple[str, ...]:
-    """Return the dotted names of the blocks, nearest the input first; empty for a module without parts.
+    """Return the dotted names of the blocks, nearest the input first; empty if there are no parts.
 
-    A module may declare them in an attribute `blocks` (a list of submodule names). Else they are the
-    children of the ModuleList with the most parameters whose children are of one class; else of such a
-    Sequential; else of any Sequential; else the module's own children.
+    A module may declare them in an attribute `blocks` (a list of submodule names). Else they are
+    the children of the ModuleList with the most parameters whose children are of one class; else of
+    such a Sequential; else of any Sequential; else the module's own children.
 
     Raises:
         BackboneError: A declared block does not exist, is named twice, or lies inside another.
@@ -25,9 +25,18 @@ def find_blocks(module: nn.Module) -> tuple[str, ...]:
     declared = vars(module).get("blocks", vars(type(module)).get("blocks"))
     if isinstance(declared, list | tuple) and all(isinstance(name, str) for name in declared):
         return _declared(module, declared)
-    lists = [(n, m) for n, m in module.named_modules() if isinstance(m, nn.ModuleList)]
-    rows = [(n, m) for n, m in module.named_modules() if isinstance(m, nn.Sequential)]
-    for candidates in (_of_one_class(lists), _of_one_class(rows), _with_parts(rows), [("", module)]):
+    lists: list[tuple[str, nn.Module]] = [
+        (n, m) for n, m in module.named_modules() if isinstance(m, nn.ModuleList)
+    ]
+    rows: list[tuple[str, nn.Module]] = [
+        (n, m) for n, m in module.named_modules() if isinstance(m, nn.Sequential)
+    ]
+    for candidates in (
+        _of_one_class(lists),
+        _of_one_class(rows),
+        _with_parts(rows),
+        [("", module)],
+    ):
         if candidates:
             name, part = max(candidates, key=lambda one: _n_parameters(one[1]))
             prefix = f"{name}." if name else ""
@@ -89,8 +98,8 @@ def depths_by_execution(
 ) -> dict[str, int]:
     """Return the depths as `depths` does, but of what `run` calls in the order of its calls.
 
-    What is first called after block d began lies at d, or after the blocks where d is the last. What a
-    prefix kept at a depth depends on is thereby always below that depth.
+    What is first called after block d began lies at d, or after the blocks where d is the last.
+    What a prefix kept at a depth depends on is thereby always below that depth.
     """
     found = depths(module, blocks)
     last = len(blocks) - 1
@@ -107,7 +116,7 @@ def depths_by_execution(
 
     places = {name: depth for depth, name in enumerate(blocks)}
     handles = [
-        part.register_forward_pre_hook(lambda _, __, name=name: note(name))  # type: ignore[misc]
+        part.register_forward_pre_hook(lambda _, __, name=name: note(name))
         for name, part in module.named_modules()
     ]
     try:

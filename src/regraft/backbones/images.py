@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any, Literal, final
 
 import numpy as np
@@ -137,6 +138,7 @@ class ProcessorPreprocess:
     Attributes:
         kind: ``image``.
         spec: The processor's class and settings, plain JSON.
+        processor: The processor itself.
     """
 
     kind = "image"
@@ -144,8 +146,9 @@ class ProcessorPreprocess:
     def __init__(self, processor: Any, *, channels: int) -> None:
         config = processor.to_dict()
         plain = {k: v for k, v in config.items() if _is_plain(v) and not k.startswith("_")}
+        plain = json.loads(json.dumps(plain))  # tuples and Pillow's enums become lists and numbers
         self.spec: dict[str, Any] = {"kind": "image", "processor": plain, "channels": channels}
-        self._processor = processor
+        self.processor = processor
         self._channels = channels
         self._scale = float(config["rescale_factor"]) if config.get("do_rescale", True) else 1.0
         shifts = bool(config.get("do_normalize", True))
@@ -154,7 +157,7 @@ class ProcessorPreprocess:
 
     def prepare(self, raw: Sequence[Pixels]) -> list[Pixels]:
         """Return uint8 images (C, H, W) of the processor's size, of uint8 images (H, W, 3)."""
-        out = self._processor(
+        out = self.processor(
             [np.asarray(one) for one in raw],
             do_rescale=False,
             do_normalize=False,
@@ -194,8 +197,10 @@ def _with_channels(pixels: Pixels, channels: int) -> Pixels:
     if pixels.shape[0] == channels:
         return pixels
     if channels == 1:
-        return np.round(pixels.mean(axis=0, keepdims=True)).astype(np.uint8)
-    return pixels[np.arange(channels) % pixels.shape[0]]
+        grey: Pixels = np.round(pixels.mean(axis=0, keepdims=True)).astype(np.uint8)
+        return grey
+    repeated: Pixels = pixels[np.arange(channels) % pixels.shape[0]]
+    return repeated
 
 
 def _constants(values: Any, channels: int) -> torch.Tensor:

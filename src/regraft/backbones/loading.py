@@ -14,10 +14,10 @@ def load_backbone(
 
     Args:
         reference: ``zoo:glyphs``; ``python:package.module:factory@weights.safetensors`` or
-            ``python:path/file.py:factory@weights.safetensors``; a folder saved by transformers; or a
-            hub id, with a revision after ``@``.
-        allow_python: Whether ``python:`` references may run code; off for references that did not come
-            from the user.
+            ``python:path/file.py:factory@weights.safetensors``; a folder saved by transformers;
+            or a hub id, with a revision after ``@``.
+        allow_python: Whether ``python:`` references may run code; off for references that did not
+            come from the user.
         trust_remote_code: Whether code that comes with a hub model may run.
 
     Raises:
@@ -28,8 +28,8 @@ def load_backbone(
     if reference.startswith("python:"):
         if not allow_python:
             raise BackboneError(
-                "this would run Python code that you did not name yourself. Give it with --backbone "
-                "if you trust it.",
+                "this would run Python code that you did not name yourself. Give it with "
+                "--backbone if you trust it.",
                 where=reference,
             )
         return load_python(reference)

@@ -17,7 +17,9 @@ Role = Literal[
     "convolution",
 ]
 
-_ATTENTION_IN = re.compile(r"(^|\.)(query|key|value|[qkv]_proj|q_lin|k_lin|v_lin|qkv|in_proj|[qkv])$")
+_ATTENTION_IN = re.compile(
+    r"(^|\.)(query|key|value|[qkv]_proj|q_lin|k_lin|v_lin|qkv|in_proj|[qkv])$"
+)
 _ATTENTION_OUT = re.compile(
     r"(^|\.)((attention|attn|self_attn|attention\.attention)\.(output\.dense|out_proj|o_proj|out_lin|proj|dense)|o_proj|out_proj|out_lin)$"
 )
@@ -42,7 +44,9 @@ def find_roles(module: nn.Module) -> dict[str, Role]:
     """Return the role of every leaf layer that has one, by its dotted name."""
     roles: dict[str, Role] = {}
     fused = tuple(
-        f"{name}." for name, part in module.named_modules() if isinstance(part, nn.MultiheadAttention)
+        f"{name}."
+        for name, part in module.named_modules()
+        if isinstance(part, nn.MultiheadAttention)
     )
     for name, part in module.named_modules():
         role = role_of(name, part)
@@ -53,7 +57,7 @@ def find_roles(module: nn.Module) -> dict[str, Role]:
 
 
 def role_of(name: str, part: nn.Module) -> Role | None:
-    """Return the role of one module, or None; a linear layer of no known name is judged by its shape."""
+    """Return the role of one module, or None; unknown linear layers are judged by shape."""
     role: Role | None = None
     if isinstance(part, _NORMALISATION) or type(part).__name__.endswith(("LayerNorm", "RMSNorm")):
         role = "normalisation"

@@ -2,24 +2,37 @@
 
 from __future__ import annotations
 
-import json
+import inspect
 import pickle
-from pathlib import Path
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from safetensors import SafetensorError
-from transformers import AutoConfig, AutoImageProcessor, AutoModel, AutoTokenizer
+from transformers import (
+    MODEL_MAPPING,
+    AutoConfig,
+    AutoImageProcessor,
+    AutoModel,
+    AutoTokenizer,
+    BitImageProcessorPil,
+)
 from transformers.utils import logging as transformers_logging
 
 from regraft.backbones.backbone import Backbone, Pooling
 from regraft.backbones.blocks import find_blocks
-from regraft.backbones.preprocess import Preprocess, ProcessorPreprocess, TextPreprocess
+from regraft.backbones.hub import backbone_folder, read_json
+from regraft.backbones.images import ProcessorPreprocess
+from regraft.backbones.preprocess import Preprocess, TextPreprocess
 from regraft.backbones.roles import find_roles
 from regraft.errors import BackboneError, ShapeError
-from regraft.hashing import digest_bytes
+from regraft.hashing import digest_json
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
     from torch import nn
 
 _LONGEST_TEXT = 512
@@ -28,6 +41,9 @@ _PROBE_TEXTS = (
     "a short one",
     "another text, a little longer than the first, so that padding is needed",
 )
+_PROBE_SIZES = ((64, 64), (60, 90))
+_IMAGENET_MEAN, _IMAGENET_STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
+_UNFIT = (ShapeError, RuntimeError, TypeError, ValueError, AttributeError, LookupError)
 
 
 def load_transformers(reference: str, *, trust_remote_code: bool) -> Backbone:
@@ -36,171 +52,275 @@ def load_transformers(reference: str, *, trust_remote_code: bool) -> Backbone:
     Raises:
         BackboneError: It cannot be found, read or used.
     """
-    place, revision = _place(reference)
-    options: dict[str, Any] = {"trust_remote_code": trust_remote_code}
-    if revision:
-        options["revision"] = revision
-    verbosity = transformers_logging.get_verbosity()
-    transformers_logging.set_verbosity_error()
-    transformers_logging.disable_progress_bar()
-    try:
-        config = AutoConfig.from_pretrained(place, **options)
-        if Path(place).is_dir():
-            _refuse_folder_without_weights(Path(place))
-        module, report = AutoModel.from_pretrained(
-            place, dtype=torch.float32, output_loading_info=True, **options
+    folder, notes = backbone_folder(reference)
+    with _quiet():
+        config, module = _model(folder, reference, trust_remote_code=trust_remote_code)
+        kind = _kind(module, reference)
+        if kind == "text":
+            preprocess, found = _text(folder, config, module, reference)
+        else:
+            preprocess, found = _image(folder, config, reference)
+        backbone = Backbone(
+            reference=reference,
+            module=module,
+            preprocess=preprocess,
+            blocks=find_blocks(module),
+            roles=find_roles(module),
+            pooling=_pooling(folder, module, kind),
+            by_keyword=True,
+            fresh=lambda: _made(config, module),
         )
-        _refuse_misfits(reference, report)
-        preprocess, notes = _preprocess(place, config, options)
-    except (OSError, ValueError, KeyError, ImportError) as error:
-        raise BackboneError(_reason(error), where=reference) from error
-    except (SafetensorError, pickle.UnpicklingError, RuntimeError) as error:
-        raise BackboneError(
-            f"its weights cannot be read or do not fit ({_first_line(error)}). Download them again, "
-            "or save them as safetensors.",
-            where=reference,
-        ) from error
-    finally:
-        transformers_logging.set_verbosity(verbosity)
-
-    def fresh() -> nn.Module:
-        made: nn.Module = AutoModel.from_config(config, dtype=torch.float32)
-        return made
-
-    blocks = find_blocks(module)
-    backbone = Backbone(
-        reference=reference,
-        module=module,
-        preprocess=preprocess,
-        blocks=blocks,
-        roles=find_roles(module),
-        pooling=_pooling(Path(place), preprocess, config),
-        by_keyword=True,
-        fresh=fresh,
-    )
-    _probe(backbone, config)
+        found += _probe(backbone, config)
     if not backbone.can_cut:
-        notes.append("prefix and suffix did not equal the whole: it runs uncut")
-    backbone.notes = tuple(notes)
+        found.append("prefix and suffix did not equal the whole: it runs uncut")
+    backbone.notes = tuple(notes + found)
     return backbone
 
 
-def _place(reference: str) -> tuple[str, str]:
-    if Path(reference).expanduser().is_dir():
-        return str(Path(reference).expanduser()), ""
-    if reference.startswith((".", "/", "~")):
-        raise BackboneError("there is no such folder. Check the path.", where=reference)
-    name, _, revision = reference.partition("@")
-    return name, revision
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep transformers from writing to the terminal; what matters is said in errors and notes."""
+    verbosity = transformers_logging.get_verbosity()
+    shows_bars = transformers_logging.is_progress_bar_enabled()
+    transformers_logging.set_verbosity_error()  # type: ignore[no-untyped-call]
+    transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    try:
+        yield
+    finally:
+        transformers_logging.set_verbosity(verbosity)
+        if shows_bars:
+            transformers_logging.enable_progress_bar()  # type: ignore[no-untyped-call]
 
 
-def _refuse_folder_without_weights(folder: Path) -> None:
-    kinds = ("*.safetensors", "*.safetensors.index.json", "pytorch_model*.bin", "pytorch_model*.json")
-    if not any(any(folder.glob(kind)) for kind in kinds):
-        raise BackboneError(
-            "the folder has a configuration but no weights (model.safetensors). Save the model there.",
-            where=str(folder),
+def _model(folder: Path, reference: str, *, trust_remote_code: bool) -> tuple[Any, nn.Module]:
+    state = torch.get_rng_state()
+    torch.default_generator.manual_seed(0)  # what a checkpoint lacks and nothing reads is random
+    try:
+        config = AutoConfig.from_pretrained(folder, trust_remote_code=trust_remote_code)
+        module, report = AutoModel.from_pretrained(
+            folder,
+            config=config,
+            dtype=torch.float32,
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,  # reported as an error of ours, with names and shapes
+            trust_remote_code=trust_remote_code,
+            **_without_pooler(config),
         )
+    except (OSError, ValueError, LookupError, ImportError, TypeError) as error:
+        raise BackboneError(_reason(error), where=reference) from error
+    except (SafetensorError, pickle.UnpicklingError, RuntimeError) as error:
+        raise BackboneError(
+            f"its weights cannot be read ({_first_line(error)}), or hold more than plain tensors. "
+            "Download them again, or save them as safetensors.",
+            where=reference,
+        ) from error
+    finally:
+        torch.set_rng_state(state)
+    _refuse_misfits(reference, report)
+    return config, module
+
+
+def _without_pooler(config: Any) -> dict[str, bool]:
+    """Return the keyword that leaves out a learnt pooler, whose output is not the features here."""
+    model = MODEL_MAPPING.get(type(config), None)
+    if not isinstance(model, type):
+        return {}
+    takes = inspect.signature(model.__init__).parameters
+    return {"add_pooling_layer": False} if "add_pooling_layer" in takes else {}
+
+
+def _made(config: Any, like: nn.Module) -> nn.Module:
+    """Return a module of the same class with its own random initialisation."""
+    made: nn.Module = type(like)(config, **_without_pooler(config))
+    return made.float()
 
 
 def _refuse_misfits(reference: str, report: dict[str, Any]) -> None:
     missing = sorted(n for n in report.get("missing_keys", ()) if not n.startswith(_ALLOWED_NEW))
+    misfits = sorted(report.get("mismatched_keys", ()))
+    if misfits:
+        name, stored, wanted = misfits[0]
+        raise BackboneError(
+            f"{name} has shape {tuple(stored)}, its configuration needs {tuple(wanted)}. These are "
+            "the weights of another model.",
+            where=reference,
+        )
     if missing:
         raise BackboneError(
             f"{len(missing)} tensors are missing from its weights ({missing[0]}, …), so it would "
             "partly be random. These are the weights of another model.",
             where=reference,
         )
-    misfits = list(report.get("mismatched_keys", ()))
-    if misfits:
+
+
+def _kind(module: Any, reference: str) -> str:
+    kinds = {"input_ids": "text", "pixel_values": "image"}
+    if module.main_input_name not in kinds:
         raise BackboneError(
-            f"{misfits[0][0]} has another shape than its configuration says. These are the weights "
-            "of another model.",
+            f"it takes {module.main_input_name!r}; texts and images can be used here. Choose "
+            "another backbone.",
             where=reference,
         )
+    return kinds[module.main_input_name]
 
 
-def _preprocess(
-    place: str, config: Any, options: dict[str, Any]
-) -> tuple[Preprocess, list[str]]:
-    channels = int(config.to_dict().get("num_channels", 0))
-    if channels:
-        processor = AutoImageProcessor.from_pretrained(place, backend="pil", **options)
-        notes = []
-        if channels == 1:
-            notes.append("takes one channel: images are turned grey")
-        if channels not in (1, 3):
+def _image(folder: Path, config: Any, reference: str) -> tuple[Preprocess, list[str]]:
+    settings = config.to_dict()
+    notes = []
+    if (folder / "preprocessor_config.json").is_file() or (
+        folder / "processor_config.json"
+    ).is_file():
+        try:
+            processor = AutoImageProcessor.from_pretrained(folder, backend="pil")  # type: ignore[no-untyped-call]
+        except (OSError, ValueError, LookupError, ImportError, TypeError) as error:
             raise BackboneError(
-                f"it takes {channels} channels; images have 1 or 3. Choose another backbone.",
-                where=place,
-            )
-        size = config.to_dict().get("image_size")
-        if size:
-            notes.append(f"images are resized to {size} × {size}" if isinstance(size, int) else "")
-        return ProcessorPreprocess(processor, channels=channels), [n for n in notes if n]
-    tokenizer = AutoTokenizer.from_pretrained(place, **options)
-    longest = _longest(Path(place), tokenizer, config)
-    digest = digest_bytes(
-        json.dumps(
-            [type(tokenizer).__name__, sorted(tokenizer.get_vocab().items()), tokenizer.padding_side]
-        ).encode()
+                f"its image processor cannot be loaded ({_first_line(error)}).", where=reference
+            ) from error
+    else:
+        size = _height_width(settings.get("image_size") or 224)
+        processor = _processor(size, mean=_IMAGENET_MEAN, std=_IMAGENET_STD)
+        notes.append(f"no preprocessor_config.json: {size[0]} × {size[1]}, ImageNet normalisation")
+    channels = int(settings.get("num_channels") or 3)
+    if channels == 1:
+        notes.append("takes one channel: images are turned grey")
+    elif channels != 3:
+        notes.append(f"takes {channels} channels: red, green, blue repeat")
+    preprocess = ProcessorPreprocess(processor, channels=channels)
+    shapes = {one.shape for one in preprocess.prepare(_probe_images())}
+    if len(shapes) > 1:  # the processor keeps the aspect, so images would not stack
+        side = min(min(shape[1:]) for shape in shapes)
+        preprocess = _resized(processor, (side, side), channels)
+        notes.append(f"its processor keeps the aspect: images are resized to {side} × {side}")
+    return preprocess, notes
+
+
+def _processor(
+    size: tuple[int, int], *, mean: Any, std: Any, scale: float = 1 / 255, resample: Any = None
+) -> Any:
+    return BitImageProcessorPil(
+        size={"height": size[0], "width": size[1]},
+        do_center_crop=False,
+        image_mean=mean,
+        image_std=std,
+        rescale_factor=scale,
+        resample=resample if resample is not None else 2,  # bilinear
     )
-    return TextPreprocess(tokenizer, max_length=longest, digest=digest), [
-        f"texts are cut at {longest} tokens"
-    ]
 
 
-def _longest(folder: Path, tokenizer: Any, config: Any) -> int:
-    """Return the most tokens: sentence-transformers' own limit, else the tokenizer's and the model's."""
+def _resized(processor: Any, size: tuple[int, int], channels: int) -> ProcessorPreprocess:
+    """Return the preprocessing of a processor with its geometry replaced by a plain resize."""
+    had = processor.to_dict()
+    shifts = had.get("do_normalize", True)
+    same = _processor(
+        size,
+        mean=had["image_mean"] if shifts else [0.0],
+        std=had["image_std"] if shifts else [1.0],
+        scale=had["rescale_factor"] if had.get("do_rescale", True) else 1.0,
+        resample=had.get("resample"),
+    )
+    return ProcessorPreprocess(same, channels=channels)
+
+
+def _text(
+    folder: Path, config: Any, module: nn.Module, reference: str
+) -> tuple[Preprocess, list[str]]:
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(folder)
+    except (OSError, ValueError, LookupError, ImportError, TypeError) as error:
+        raise BackboneError(
+            f"its tokenizer cannot be loaded ({_first_line(error)}). Save it beside the model.",
+            where=reference,
+        ) from error
+    own = read_json(folder / "sentence_bert_config.json")
+    longest = _longest(own, tokenizer, config, module)
+    probe = tokenizer(list(_PROBE_TEXTS))["input_ids"]
+    digest = digest_json([type(tokenizer).__name__, sorted(tokenizer.get_vocab().items()), probe])
+    preprocess = TextPreprocess(
+        tokenizer,
+        max_length=longest,
+        digest=digest,
+        lower_case=bool(own.get("do_lower_case", False)),
+    )
+    return preprocess, [f"texts are cut at {longest} tokens"]
+
+
+def _longest(own: dict[str, Any], tokenizer: Any, config: Any, module: nn.Module) -> int:
+    """Return the most tokens: sentence-transformers' limit, the tokenizer's and the model's."""
     limits = [_LONGEST_TEXT, int(tokenizer.model_max_length)]
-    own = folder / "sentence_bert_config.json"
-    if own.is_file():
-        limits.append(int(json.loads(own.read_text(encoding="utf-8")).get("max_seq_length") or 512))
+    if own.get("max_seq_length"):
+        limits.append(int(own["max_seq_length"]))
     positions = config.to_dict().get("max_position_embeddings")
     if positions:
-        limits.append(int(positions))
+        # RoBERTa's kind counts positions from the padding id on: two of its 514 are never used
+        padding = [
+            part.padding_idx
+            for name, part in module.named_modules()
+            if name.endswith("position_embeddings") and isinstance(part, torch.nn.Embedding)
+        ]
+        offset = next((one + 1 for one in padding if one is not None), 0)
+        limits.append(int(positions) - offset)
     return min(limits)
 
 
-def _pooling(folder: Path, preprocess: Preprocess, config: Any) -> Pooling:
-    if preprocess.kind == "image":
-        is_grid = "patch_size" not in config.to_dict() or config.model_type.startswith("convnext")
-        return "pooler" if is_grid else "first_token"
-    own = folder / "1_Pooling" / "config.json"
-    if own.is_file() and json.loads(own.read_text(encoding="utf-8")).get("pooling_mode_cls_token"):
+def _pooling(folder: Path, module: nn.Module, kind: str) -> Pooling:
+    if kind == "text":
+        pools = read_json(folder / "1_Pooling" / "config.json")
+        is_first = pools.get("pooling_mode_cls_token") or pools.get("pooling_mode") == "cls"
+        return "first_token" if is_first else "masked_mean"
+    if any(name.endswith("cls_token") for name, _ in module.named_parameters()):
         return "first_token"
-    return "masked_mean"
+    return "pooler"
 
 
-def _probe(backbone: Backbone, config: Any) -> None:
-    preprocess = backbone.preprocess
-    if preprocess.kind == "text":
-        batch = preprocess.collate(preprocess.prepare(list(_PROBE_TEXTS)))
-    else:
-        generator = torch.Generator().manual_seed(0)
-        pixels = torch.randint(0, 256, (2, 64, 64, 3), dtype=torch.uint8, generator=generator)
-        batch = preprocess.collate(preprocess.prepare(list(pixels.numpy())))
+def _probe_images() -> list[np.ndarray[Any, Any]]:
+    generator = np.random.default_rng(0)
+    return [generator.integers(0, 256, (*size, 3), dtype=np.uint8) for size in _PROBE_SIZES]
+
+
+def _probe(backbone: Backbone, config: Any) -> list[str]:
+    """Run a small batch through; adapt the size of images where the model insists on its own."""
+    size = config.to_dict().get("image_size")
     try:
-        backbone.set_probe(batch)
-    except (ShapeError, RuntimeError, TypeError, ValueError, AttributeError) as error:
-        raise BackboneError(
-            f"models of type {config.model_type!r} cannot be used as encoders here "
-            f"({_first_line(error)}).",
-            where=backbone.reference,
-        ) from error
+        backbone.set_probe(_probe_batch(backbone.preprocess))
+    except _UNFIT as error:
+        if not (size and isinstance(backbone.preprocess, ProcessorPreprocess)):
+            raise _unusable(backbone, config, error) from error
+    else:
+        return []
+    height, width = _height_width(size)
+    old = backbone.preprocess
+    backbone.preprocess = _resized(old.processor, (height, width), old.spec["channels"])
+    try:
+        backbone.set_probe(_probe_batch(backbone.preprocess))
+    except _UNFIT as error:
+        raise _unusable(backbone, config, error) from error
+    return [f"its processor's size does not fit it: images are resized to {height} × {width}"]
+
+
+def _probe_batch(preprocess: Preprocess) -> dict[str, torch.Tensor]:
+    raw = list(_PROBE_TEXTS) if preprocess.kind == "text" else _probe_images()
+    return preprocess.collate(preprocess.prepare(raw))
+
+
+def _height_width(size: Any) -> tuple[int, int]:
+    return (int(size), int(size)) if isinstance(size, int) else (int(size[0]), int(size[1]))
+
+
+def _unusable(backbone: Backbone, config: Any, error: Exception) -> BackboneError:
+    return BackboneError(
+        f"models of type {config.model_type!r} cannot be used as encoders here "
+        f"({_first_line(error)}). Choose another backbone.",
+        where=backbone.reference,
+    )
 
 
 def _reason(error: Exception) -> str:
-    text = _first_line(error)
     if "trust_remote_code" in str(error):
-        return "it needs code that comes with it, which is not run. Choose a model that does not."
-    offline = any(word in str(error).lower() for word in ("connect", "offline", "resolve", "reach"))
-    if offline:
         return (
-            "it is not in the local cache and the hub cannot be reached. Give a local folder, or go "
-            "online once."
+            "it needs code that comes with it, which is not run unless you trust it "
+            "(trust_remote_code). Choose a model that does not."
         )
-    return f"cannot be loaded: {text}."
+    return f"cannot be loaded: {_first_line(error)}. Check its files, or save it again."
 
 
 def _first_line(error: Exception) -> str:

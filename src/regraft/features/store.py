@@ -1,8 +1,9 @@
 """Arrays per item, on disk, memory-mapped; written whole or not at all.
 
-An entry is one file: a header of one JSON line padded to 4,096-byte steps, then the flat values of all
-items end to end. The header holds the items' shapes and the checksum of the values, and is written last
-into its place, so that a torn entry has no valid header and is built again.
+An entry is one file: the flat values of all items end to end, then one line of JSON with the items'
+shapes and the checksum of the values, then the length and checksum of that line. It is written
+under a temporary name and renamed, so a torn entry has no valid end; it is built again, as a
+damaged one is.
 """
 
 from __future__ import annotations
@@ -12,19 +13,22 @@ import os
 import shutil
 import tempfile
 import zlib
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Protocol, final
 
 import numpy as np
+import psutil
 
-from regraft.errors import LedgerError
+from regraft.errors import LedgerError, ShapeError
 from regraft.hashing import digest_json
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
-_ALIGN = 4096
-_FORMAT = 1
+_FORMAT = 2
+_TAIL = 41  # two numbers of 20 characters and a line's end
+_TRIES = 3
 
 
 class ItemArrays(Protocol):
@@ -55,9 +59,7 @@ class ArrayStore:
         total = int(self._offsets[-1])
         self._values: np.ndarray[Any, Any]
         if total:
-            self._values = np.memmap(
-                path, self._dtype, mode="r", offset=int(header["start"]), shape=(total,)
-            )
+            self._values = np.memmap(path, self._dtype, mode="r", shape=(total,))
         else:
             self._values = np.empty(0, self._dtype)
 
@@ -107,15 +109,21 @@ class Cache:
 
         Raises:
             LedgerError: The disk is full or the folder cannot be written.
+            ShapeError: What is produced is not n arrays of one dtype.
         """
         path = self._root / f"{digest_json(key)[:32]}.arrays"
-        header = _valid_header(path, n)
-        if header is None:
-            self._build(path, key, produce)
-            header = _valid_header(path, n)
-            if header is None:
-                raise AssertionError(f"{path}: built with another number of items than {n}")
-        return ArrayStore(path, header)
+        for _ in range(_TRIES):  # another process may clear the folder in between
+            header = _valid_header(path)
+            if header is not None and len(header["shapes"]) == n:
+                try:
+                    return ArrayStore(path, header)
+                except FileNotFoundError:
+                    continue
+            self._build(path, key, n, produce)
+        raise LedgerError(
+            "an entry of the cache vanished while it was used. Do not clear it during a study.",
+            where=str(self._root),
+        )
 
     def clear(self) -> int:
         """Delete all entries; return the bytes that this frees."""
@@ -131,92 +139,114 @@ class Cache:
         self,
         path: Path,
         key: dict[str, Any],
+        n: int,
         produce: Callable[[], Iterable[Sequence[np.ndarray[Any, Any]]]],
     ) -> None:
-        try:
+        with _writing(self._root):
             self._root.mkdir(parents=True, exist_ok=True)
-            handle, name = tempfile.mkstemp(dir=self._root, suffix=".part")
-            temporary = Path(name)
-            try:
-                with os.fdopen(handle, "w+b") as file, tempfile.TemporaryFile(dir=self._root) as spool:
-                    _write(file, spool, key, produce())
+            self._sweep()
+            handle, name = tempfile.mkstemp(
+                dir=self._root, prefix=f"{os.getpid()}-", suffix=".part"
+            )
+        temporary = Path(name)
+        try:
+            with os.fdopen(handle, "wb") as file:
+                _write(file, key, n, produce(), root=self._root)
+            with _writing(self._root):
                 temporary.replace(path)
-            finally:
-                temporary.unlink(missing_ok=True)
-        except OSError as error:
-            raise LedgerError(
-                f"the cache cannot be written: {error.strerror or error}. Free space there, or move "
-                "the ledger with --home.",
-                where=str(self._root),
-            ) from error
+        finally:
+            temporary.unlink(missing_ok=True)
+
+    def _sweep(self) -> None:
+        """Delete what processes that were killed left half-written."""
+        for part in self._root.glob("*.part"):
+            writer = part.name.partition("-")[0]
+            if not (writer.isdigit() and psutil.pid_exists(int(writer))):
+                part.unlink(missing_ok=True)
+
+
+@contextmanager
+def _writing(root: Path) -> Iterator[None]:
+    """Say in one sentence what keeps the cache from being written."""
+    try:
+        yield
+    except OSError as error:
+        raise LedgerError(
+            f"the cache cannot be written ({error.strerror or error}). Free space there, or move "
+            "the ledger with --home.",
+            where=str(root),
+        ) from error
 
 
 def _write(
     file: IO[bytes],
-    spool: IO[bytes],
     key: dict[str, Any],
+    n: int,
     batches: Iterable[Sequence[np.ndarray[Any, Any]]],
+    *,
+    root: Path,
 ) -> None:
-    """Spool the values while their shapes are not known, then write header and values."""
+    """Write the values of all items, then their shapes and checksum, and bring it to the disk."""
     shapes: list[list[int]] = []
-    checksum, dtype = 0, ""
+    checksum, size, dtype = 0, 0, ""
     for batch in batches:
         for array in batch:
-            data = np.ascontiguousarray(array)
-            dtype = dtype or data.dtype.str
-            if data.dtype.str != dtype:
-                raise AssertionError(f"items of dtypes {dtype} and {data.dtype.str}")
-            raw = data.tobytes()
-            checksum = zlib.crc32(raw, checksum)
-            shapes.append(list(data.shape))
-            spool.write(raw)
+            dtype = dtype or array.dtype.str
+            if array.dtype.str != dtype:
+                raise ShapeError(f"stored items must share a dtype, not {dtype} and {array.dtype}.")
+            raw = array.tobytes()
+            checksum, size = zlib.crc32(raw, checksum), size + len(raw)
+            shapes.append(list(array.shape))
+            with _writing(root):
+                file.write(raw)
+    if len(shapes) != n:
+        raise ShapeError(f"{len(shapes)} items were produced to be stored, not {n}.")
     header = {
         "format": _FORMAT,
         "dtype": dtype or "<f4",
         "checksum": checksum,
-        "bytes": spool.tell(),
+        "bytes": size,
         "key": key,
         "shapes": shapes,
     }
     text = json.dumps(header).encode()
-    start = -(-(len(text) + 64) // _ALIGN) * _ALIGN
-    file.write(f"{start:<20d}{zlib.crc32(text):<20d}\n".encode() + text)
-    file.write(b" " * (start - file.tell()))
-    spool.seek(0)
-    shutil.copyfileobj(spool, file, 1 << 20)
-    file.flush()
-    os.fsync(file.fileno())
+    with _writing(root):
+        file.write(text + f"{len(text):<20d}{zlib.crc32(text):<20d}\n".encode())
+        file.flush()
+        os.fsync(file.fileno())
 
 
-_VERIFIED: set[tuple[str, int, int]] = set()
+_VERIFIED: set[tuple[str, int, int, int]] = set()
 
 
-def _valid_header(path: Path, n: int) -> dict[str, Any] | None:
-    """Return the header of a whole, uncorrupted entry of n items, else None."""
+def _valid_header(path: Path) -> dict[str, Any] | None:
+    """Return the header of a whole entry, else None; its values are checked once a process."""
     try:
         with path.open("rb") as file:
-            first = file.readline(64)
-            start, check = int(first[:20]), int(first[20:40])
-            text = file.read(start - len(first)).rstrip(b" ")
+            status = os.fstat(file.fileno())
+            file.seek(-_TAIL, os.SEEK_END)
+            tail = file.read()
+            length, check = int(tail[:20]), int(tail[20:40])
+            file.seek(-_TAIL - length, os.SEEK_END)
+            text = file.read(length)
             if zlib.crc32(text) != check:
                 return None
             header: dict[str, Any] = json.loads(text)
-            status = path.stat()
-            mark = (str(path), status.st_mtime_ns, status.st_size)
+            if header["format"] != _FORMAT or header["bytes"] + length + _TAIL != status.st_size:
+                return None
+            mark = (str(path), status.st_ino, status.st_mtime_ns, status.st_size)
             if mark not in _VERIFIED:
-                if not _values_match(file, header, status.st_size - start):
+                if not _values_match(file, header):
                     return None
                 _VERIFIED.add(mark)
     except (OSError, ValueError):
         return None
-    header["start"] = start
-    return header if header["format"] == _FORMAT and len(header["shapes"]) == n else None
+    return header
 
 
-def _values_match(file: IO[bytes], header: dict[str, Any], size: int) -> bool:
-    if size != header["bytes"]:
-        return False
-    checksum = 0
-    while chunk := file.read(1 << 22):
-        checksum = zlib.crc32(chunk, checksum)
+def _values_match(file: IO[bytes], header: dict[str, Any]) -> bool:
+    file.seek(0)
+    checksum, left = 0, int(header["bytes"])
+    while left and (chunk := file.read(min(1 << 22, left))):
+        checksum, left = zlib.crc32(chunk, checksum), left - len(chunk)
     return checksum == int(header["checksum"])

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from regraft.errors import BackboneError
 from regraft.hashing import digest_json
 
 if TYPE_CHECKING:
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
 _PREPARE_BATCH = 64
 _FORWARD_BATCH = 32
+_WINDOW = 16 * _FORWARD_BATCH
+"""Items sorted by length among themselves; their results are the most that memory holds at once."""
 
 Pooled = np.ndarray[Any, Any]
 
@@ -27,7 +30,16 @@ def prepare_inputs(cache: Cache, preprocess: Preprocess, items: Items) -> ArrayS
     """Return each item after the backbone's own preprocessing, before normalisation.
 
     Images are uint8 (C, H, W), texts int32 token ids (T,), arrays float32.
+
+    Raises:
+        BackboneError: The items are of another kind than the backbone takes.
     """
+    if items.kind != preprocess.kind:
+        raise BackboneError(
+            f"it takes inputs of kind {preprocess.kind!r}, the data are of kind {items.kind!r}. "
+            "Choose a backbone for these data.",
+            where="backbone",
+        )
     key = {"what": "prepared", "preprocess": preprocess.spec, "items": _items_digest(items)}
 
     def produce() -> Iterator[list[np.ndarray[Any, Any]]]:
@@ -38,7 +50,9 @@ def prepare_inputs(cache: Cache, preprocess: Preprocess, items: Items) -> ArrayS
     return cache.array_store(key, len(items), produce)
 
 
-def pooled_features(cache: Cache, backbone: Backbone, prepared: ArrayStore, *, items: Items) -> Pooled:
+def pooled_features(
+    cache: Cache, backbone: Backbone, prepared: ArrayStore, *, items: Items
+) -> Pooled:
     """Return the pooled features of the pretrained backbone, shape (n, width), float32.
 
     Batches are made of items of similar length, in an order that depends on the items alone.
@@ -74,7 +88,7 @@ def _key(backbone: Backbone, items: Items, what: str) -> dict[str, Any]:
         "blocks": list(backbone.blocks),
         "precision": "fp32",
         "threads": torch.get_num_threads(),
-        "torch": torch.__version__,
+        "torch": str(torch.__version__),
     }
 
 
@@ -87,22 +101,18 @@ def _pass(
     prepared: ArrayStore,
     rows_of: Callable[[Mapping[str, torch.Tensor]], Sequence[np.ndarray[Any, Any]]],
 ) -> Iterator[list[np.ndarray[Any, Any]]]:
-    """Run all items through the backbone, longest first, and yield the results in item order."""
-    order = np.argsort(-prepared.lengths(), kind="stable")
-    waiting: dict[int, np.ndarray[Any, Any]] = {}
-    is_even = len({*prepared.lengths().tolist()}) == 1
-    order = np.arange(len(order)) if is_even else order
-    upcoming = 0
+    """Run all items through the backbone and yield the results in item order, window by window."""
+    lengths = prepared.lengths()
+    device = next(backbone.module.parameters()).device
     backbone.module.eval()
-    with torch.no_grad():
-        for start in range(0, len(order), _FORWARD_BATCH):
-            rows = order[start : start + _FORWARD_BATCH]
+    for start in range(0, len(lengths), _WINDOW):
+        window = np.arange(start, min(start + _WINDOW, len(lengths)))
+        window = window[np.argsort(-lengths[window], kind="stable")]
+        found: dict[int, np.ndarray[Any, Any]] = {}
+        for first in range(0, len(window), _FORWARD_BATCH):
+            rows = window[first : first + _FORWARD_BATCH]
             batch = backbone.preprocess.collate(prepared.gather(rows))
-            device = next(backbone.module.parameters()).device
-            results = rows_of({name: tensor.to(device) for name, tensor in batch.items()})
-            waiting |= {int(row): value for row, value in zip(rows, results, strict=True)}
-            ready = []
-            while upcoming in waiting:
-                ready.append(waiting.pop(upcoming))
-                upcoming += 1
-            yield ready
+            with torch.inference_mode():
+                results = rows_of({name: tensor.to(device) for name, tensor in batch.items()})
+            found |= {int(row): value for row, value in zip(rows, results, strict=True)}
+        yield [found[row] for row in sorted(found)]
