@@ -1,0 +1,142 @@
+"""The task card: what the data is like, before anything is trained."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from regraft.features.solved import logistic_path
+from regraft.measure.intervals import wilson
+from regraft.measure.metrics import softmax
+from regraft.seeds import numpy_generator
+
+if TYPE_CHECKING:
+    from regraft.tasks.task import Task
+
+_FOLDS = 5
+_STRENGTH = 1e-2
+_CONFIDENT = 0.8
+_LISTED = 10
+_MOST_ROWS = 5000
+
+
+def task_card(task: Task, *, features: np.ndarray[Any, Any] | None = None) -> dict[str, Any]:
+    """Return the plain card of a task.
+
+    Args:
+        task: The task.
+        features: Pooled features of its development items, shape (n, width); with them the card also
+            estimates label noise and diversity.
+    """
+    labels = task.development.labels
+    validation = np.zeros(len(labels), bool)
+    if len(task.folds) == 1:
+        validation[task.folds[0].validation] = True
+    counts = np.bincount(labels, minlength=len(task.classes))
+    in_validation = np.bincount(labels[validation], minlength=len(task.classes))
+    intake = task.intake
+    return {
+        "kind": task.kind,
+        "source": intake.source,
+        "n_train": int((~validation).sum()),
+        "n_validation": int(validation.sum()) if len(task.folds) == 1 else len(labels),
+        "n_test": len(task.sealed),
+        "classes": [
+            {"label": name, "train": int(counts[i] - in_validation[i]), "validation": int(v)}
+            for i, (name, v) in enumerate(zip(task.classes, in_validation, strict=True))
+        ],
+        "imbalance": float(counts.max() / max(counts.min(), 1)),
+        "split": intake.split,
+        "folds": max(1, len(task.folds)),
+        "duplicates": {
+            "within": intake.duplicates_within,
+            "across": intake.duplicates_across,
+            "removed": intake.duplicates_removed,
+        },
+        "leakage": list(intake.leakage),
+        "skipped": intake.n_skipped,
+        "skipped_items": list(intake.skipped),
+        "converted": dict(intake.converted),
+        "sizes": None
+        if intake.width is None or intake.height is None
+        else {"width": list(intake.width), "height": list(intake.height)},
+        "lengths": None if intake.words is None else {"words": list(intake.words)},
+        "label_noise": None if features is None else label_noise(task, features),
+        "diversity": None
+        if features is None
+        else {
+            "value": effective_rank(features),
+            "estimator": "effective rank of the pooled features (exponential of the entropy of the "
+            "eigenvalues)",
+        },
+        "notes": list(intake.notes),
+    }
+
+
+def label_noise(task: Task, features: np.ndarray[Any, Any]) -> dict[str, Any] | None:
+    """Estimate the share of wrong labels by out-of-fold disagreement of a linear probe.
+
+    A label is suspect when a probe that did not see the item gives another class at least 0.8. At most
+    5,000 items are looked at. None where a class has fewer than two items.
+    """
+    labels = task.development.labels
+    if np.bincount(labels, minlength=len(task.classes)).min() < 2:
+        return None
+    order = numpy_generator(0, "label-noise").permutation(len(labels))[:_MOST_ROWS]
+    probabilities = _out_of_fold(features[order], labels[order], len(task.classes))
+    predicted = probabilities.argmax(axis=1)
+    confidence = probabilities.max(axis=1)
+    suspect = np.flatnonzero((predicted != labels[order]) & (confidence >= _CONFIDENT))
+    share = wilson(len(suspect), len(order))
+    worst = suspect[np.argsort(-confidence[suspect], kind="stable")][:_LISTED]
+    return {
+        "value": share.value,
+        "low": share.low,
+        "high": share.high,
+        "n": len(order),
+        "estimator": f"{_FOLDS}-fold linear probe contradicts the label with probability ≥ {_CONFIDENT}; "
+        "an upper estimate where the probe is weak",
+        "items": [
+            {
+                "item": task.development.ids[order[i]],
+                "label": task.classes[labels[order[i]]],
+                "suggested": task.classes[predicted[i]],
+                "confidence": float(confidence[i]),
+            }
+            for i in worst
+        ],
+    }
+
+
+def effective_rank(features: np.ndarray[Any, Any]) -> float:
+    """Return exp(entropy) of the normalised eigenvalues of the covariance, between 1 and the width.
+
+    Reference:
+        Roy & Vetterli, The Effective Rank, EUSIPCO 2007.
+    """
+    centred = features.astype(np.float64) - features.mean(axis=0)
+    values = np.linalg.svd(centred[:_MOST_ROWS], compute_uv=False) ** 2
+    total = values.sum()
+    if total <= 0:
+        return 1.0
+    shares = values[values > 0] / total
+    return float(np.exp(-(shares * np.log(shares)).sum()))
+
+
+def _out_of_fold(
+    features: np.ndarray[Any, Any], labels: np.ndarray[Any, Any], n_classes: int
+) -> np.ndarray[Any, Any]:
+    """Return the class probabilities (n, C) of probes that did not see the item."""
+    fold = np.empty(len(labels), np.int64)
+    for label in np.unique(labels):
+        rows = np.flatnonzero(labels == label)
+        fold[rows] = np.arange(len(rows)) % _FOLDS
+    probabilities = np.zeros((len(labels), n_classes))
+    for held in np.unique(fold):
+        inside, outside = fold != held, fold == held
+        probe = logistic_path(
+            features[inside], labels[inside], n_classes, strengths=np.array([_STRENGTH])
+        )[0]
+        probabilities[outside] = softmax(probe.logits(features[outside]))
+    return probabilities

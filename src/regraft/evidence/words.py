@@ -1,0 +1,39 @@
+"""Numbers for people."""
+
+from __future__ import annotations
+
+
+def number(value: float | None) -> str:
+    """Return a number with three decimals, the leading zero dropped.
+
+    Example:
+        >>> number(0.9124), number(1.5), number(-0.03), number(None)
+        ('.912', '1.500', '-.030', '–')
+    """
+    if value is None:
+        return "–"
+    text = f"{value:.3f}"
+    return text.replace("0.", ".", 1) if text.lstrip("-").startswith("0.") else text
+
+
+def signed(value: float) -> str:
+    """Return a difference with its sign: ``+.031``, ``−.004``."""
+    return ("−" if value < 0 else "+") + number(abs(value))
+
+
+def seconds_text(seconds: float | None) -> str:
+    """Return seconds for people.
+
+    Example:
+        >>> seconds_text(0.4), seconds_text(75), seconds_text(5400)
+        ('0.4 s', '1 min', '1.5 h')
+    """
+    if seconds is None:
+        return "–"
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    if seconds < 3600:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h"

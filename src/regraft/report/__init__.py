@@ -1,0 +1,1 @@
+"""Figures, cards, HTML: made from the record alone, without torch."""
