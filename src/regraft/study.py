@@ -187,7 +187,9 @@ class Study:
     @cached_property
     def arms(self) -> list[Arm]:
         """The protocols to run, with their learning rates."""
-        return study_arms(self.spec.protocols, self.spec.backbones)
+        folds = self.task.folds
+        n_train = len(folds[0].train) if folds else len(self.task.development)
+        return study_arms(self.spec.protocols, self.spec.backbones, n_train=n_train)
 
     def register(self) -> None:
         """Write the study into the ledger, if it is not there."""

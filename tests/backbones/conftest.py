@@ -21,7 +21,26 @@ if TYPE_CHECKING:
 
     from transformers import PreTrainedConfig
 
-WORDS = "the a one two three four five six seven eight nine ten film was good bad and very".split()
+WORDS = [
+    "the",
+    "a",
+    "one",
+    "two",
+    "three",
+    "four",
+    "five",
+    "six",
+    "seven",
+    "eight",
+    "nine",
+    "ten",
+    "film",
+    "was",
+    "good",
+    "bad",
+    "and",
+    "very",
+]
 
 PLAIN = """
 import torch

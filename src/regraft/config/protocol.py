@@ -50,6 +50,9 @@ class FitSpec(Spec):
     batch_size: int = Field(32, ge=1, le=65_536)
     weight_decay: float = Field(0.01, ge=0.0, le=10.0)
     patience: int = Field(3, ge=1, description="epochs without a better validation before stopping")
+    least_steps: int = Field(
+        200, ge=0, description="with few items, epochs and patience are multiplied to reach so many"
+    )
     clip_norm: float = Field(1.0, gt=0.0, description="largest norm of the gradient")
     label_smoothing: float = Field(0.0, ge=0.0, lt=1.0)
 

@@ -92,7 +92,7 @@ def decide_verdict(
     The leader has the best value; arms that are not significantly worse (paired bootstrap, Holm) tie with
     it. Where a control without transfer leads, or ties with no transfer protocol above it, the verdict is
     not to transfer; where a control without fine-tuning leads or ties, not to fine-tune; else the cheapest
-    of the tied candidates is recommended. Costs within 25 % or 5 s count as equal; then the better value
+    of the tied candidates is recommended. Costs within 25 % or 5 s count as equal; then the lower log loss
     decides.
 
     Args:
@@ -120,7 +120,7 @@ def decide_verdict(
         eligible = [a for a in contenders if a.role == WITHOUT_FINE_TUNING]
     else:
         kind, eligible = "recommend", [a for a in contenders if a.role == CANDIDATE]
-    winner = _cheapest(eligible, values)
+    winner = _cheapest(eligible, labels)
     comparisons = _compare_all(winner, arms, labels, metric, costs, seed)
     return Verdict(
         kind=kind,
@@ -238,12 +238,19 @@ def _compare_all(
     }
 
 
-def _cheapest(arms: Sequence[ArmResult], values: Mapping[str, float]) -> ArmResult:
-    """Return the cheapest arm; among costs that count as equal, the one with the best value."""
+def _cheapest(arms: Sequence[ArmResult], labels: np.ndarray[Any, Any]) -> ArmResult:
+    """Return the cheapest arm; among costs that count as equal, the one with the lowest log loss.
+
+    The metric has called them tied; log loss is proper and less coarse on few items.
+    """
     least = min(arm.cost_seconds for arm in arms)
     limit = max(least * (1 + _SAME_COST_SHARE), least + _SAME_COST_SECONDS)
     cheap = [arm for arm in arms if arm.cost_seconds <= limit]
-    return min(cheap, key=lambda arm: (-values[arm.protocol], arm.cost_seconds, arm.protocol))
+
+    def loss(arm: ArmResult) -> float:
+        return mean_score("log_loss", arm.probabilities, labels)
+
+    return min(cheap, key=lambda arm: (loss(arm), arm.cost_seconds, arm.protocol))
 
 
 def _reasons(

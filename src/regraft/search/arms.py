@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -61,12 +62,25 @@ def with_fit(protocol: Mapping[str, Any], *, epochs: int) -> dict[str, Any]:
     return {**protocol, "fit": {**protocol["fit"], "epochs": epochs}}
 
 
-def study_arms(protocols: Sequence[str], backbones: Sequence[str]) -> list[Arm]:
+def with_enough_steps(protocol: Mapping[str, Any], n_train: int) -> dict[str, Any]:
+    """Return the protocol with epochs and patience multiplied until it takes `least_steps` steps."""
+    fit = protocol["fit"]
+    per_epoch = math.ceil(n_train / int(fit["batch_size"]))
+    epochs = int(fit["epochs"])
+    factor = max(1.0, int(fit["least_steps"]) / (per_epoch * epochs))
+    scaled = {"epochs": math.ceil(epochs * factor), "patience": math.ceil(fit["patience"] * factor)}
+    return {**protocol, "fit": {**fit, **scaled}}
+
+
+def study_arms(
+    protocols: Sequence[str], backbones: Sequence[str], *, n_train: int
+) -> list[Arm]:
     """Return the arms of a study: the ladder's controls always, then what the study names.
 
     Args:
         protocols: ``ladder`` (or ``ladder:NAME``), template names, or paths of protocol files.
         backbones: References of the backbones, for the keys.
+        n_train: Items that train, for the number of epochs.
 
     Raises:
         ConfigError: A protocol is unknown or wrong.
@@ -85,14 +99,18 @@ def study_arms(protocols: Sequence[str], backbones: Sequence[str]) -> list[Arm]:
             entries.setdefault(spec.name, (spec, "candidate", RATE_MULTIPLIERS))
     arms: list[Arm] = []
     for spec, role, rates in entries.values():
-        arms += _arms_of(spec, role, rates, backbones)
+        arms += _arms_of(spec, role, rates, backbones, n_train)
     return arms
 
 
 def _arms_of(
-    spec: ProtocolSpec, role: Role, rates: tuple[float, ...], backbones: Sequence[str]
+    spec: ProtocolSpec,
+    role: Role,
+    rates: tuple[float, ...],
+    backbones: Sequence[str],
+    n_train: int,
 ) -> list[Arm]:
-    resolved = resolve_protocol(spec)
+    resolved = with_enough_steps(resolve_protocol(spec), n_train)
     predictor = predictor_kind(resolved)
     candidates = (resolved,) if predictor else tuple(with_rate(resolved, rate) for rate in rates)
     needs_none = predictor is not None and predictor["kind"] in ("majority", "raw_logistic")
