@@ -236,3 +236,21 @@ def test_an_output_that_is_not_features_is_refused() -> None:
 
     with pytest.raises(ShapeError, match=r"pools to shape \(2,\)"):
         array_backbone(Scalar())
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_suffix_runs_only_its_own_blocks_and_on_what_it_is_given(
+    references: Mapping[str, str], family: str
+) -> None:
+    backbone = loaded(references[family]).copy()
+    calls: list[str] = []
+    for name in backbone.blocks:
+        block = backbone.module.get_submodule(name)
+        block.register_forward_hook(lambda *_, name=name: calls.append(name))
+    batch = some_batch(backbone, [3, 9], 0)
+    hidden = backbone.hidden(batch, depth=1)
+    calls.clear()
+    own = backbone.features_from(hidden, batch, depth=1)
+    assert calls == list(backbone.blocks[1:])
+    other = backbone.features_from(torch.randn_like(hidden), batch, depth=1)
+    assert not torch.allclose(own, other)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pickle
+import struct
+import warnings
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -17,6 +19,17 @@ if TYPE_CHECKING:
     from torch import nn
 
 _NAMED = 3
+_UNREADABLE = (
+    pickle.UnpicklingError,
+    struct.error,
+    RuntimeError,
+    EOFError,
+    OSError,
+    LookupError,
+    ValueError,
+    TypeError,
+    AttributeError,
+)
 
 
 def read_weights(path: Path) -> dict[str, torch.Tensor]:
@@ -36,8 +49,11 @@ def read_weights(path: Path) -> dict[str, torch.Tensor]:
                 where=str(path),
             ) from error
     try:
-        state: Any = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError) as error:
+        with warnings.catch_warnings():
+            # torch warns of newer pickle protocols before it refuses them; one sentence is enough
+            warnings.filterwarnings("ignore", message="Detected pickle protocol")
+            state: Any = torch.load(path, map_location="cpu", weights_only=True)
+    except _UNREADABLE as error:
         raise BackboneError(
             "not loaded: it holds more than plain tensors, or is damaged, and unpickling it could "
             "run foreign code. Save the weights as safetensors.",
