@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from transformers import BertConfig, BertModel, Wav2Vec2Config, Wav2Vec2Model
 
 from regraft.backbones.loading import load_backbone
 from regraft.errors import BackboneError
@@ -119,12 +120,17 @@ def test_a_folder_without_tokenizer(references: Mapping[str, str], tmp_path: Pat
     folder = copied(references["bert"], tmp_path)
     for file in folder.glob("*token*"):
         file.unlink()
-    refused(folder, r"its tokenizer cannot be loaded")
+    refused(folder, r"its tokenizer cannot be loaded: it has no words")
+
+
+def test_a_tokenizer_of_another_model(references: Mapping[str, str], tmp_path: Path) -> None:
+    folder = copied(references["bert"], tmp_path)
+    config = BertConfig.from_pretrained(folder, vocab_size=9)
+    BertModel(config).save_pretrained(folder)
+    refused(folder, r"its tokenizer has 23 tokens, the model 9")
 
 
 def test_a_model_of_sounds(tmp_path: Path) -> None:
-    from transformers import Wav2Vec2Config, Wav2Vec2Model
-
     config = Wav2Vec2Config(
         hidden_size=8,
         num_hidden_layers=1,

@@ -231,6 +231,7 @@ def _text(
             f"its tokenizer cannot be loaded ({_first_line(error)}). Save it beside the model.",
             where=reference,
         ) from error
+    _refuse_foreign_tokenizer(tokenizer, module, reference)
     own = read_json(folder / "sentence_bert_config.json")
     longest = _longest(own, tokenizer, config, module)
     probe = tokenizer(list(_PROBE_TEXTS))["input_ids"]
@@ -242,6 +243,22 @@ def _text(
         lower_case=bool(own.get("do_lower_case", False)),
     )
     return preprocess, [f"texts are cut at {longest} tokens"]
+
+
+def _refuse_foreign_tokenizer(tokenizer: Any, module: Any, reference: str) -> None:
+    if len(tokenizer.get_vocab()) <= len(tokenizer.all_special_tokens):
+        # transformers 5 makes an empty tokenizer where a folder has none, and reads all as unknown
+        raise BackboneError(
+            "its tokenizer cannot be loaded: it has no words. Save the tokenizer beside the model.",
+            where=reference,
+        )
+    known = module.get_input_embeddings().num_embeddings
+    if tokenizer.vocab_size > known:
+        raise BackboneError(
+            f"its tokenizer has {tokenizer.vocab_size} tokens, the model {known}. The tokenizer is "
+            "of another model.",
+            where=reference,
+        )
 
 
 def _longest(own: dict[str, Any], tokenizer: Any, config: Any, module: nn.Module) -> int:
