@@ -254,3 +254,34 @@ def test_a_suffix_runs_only_its_own_blocks_and_on_what_it_is_given(
     assert calls == list(backbone.blocks[1:])
     other = backbone.features_from(torch.randn_like(hidden), batch, depth=1)
     assert not torch.allclose(own, other)
+
+
+def test_a_suffix_skips_the_stem_of_images(references: Mapping[str, str]) -> None:
+    for family, stem in (("vit", "embeddings"), ("resnet", "embedder"), ("plain", "parts.0")):
+        backbone = loaded(references[family]).copy()
+        calls: list[str] = []
+        part = backbone.module.get_submodule(stem)
+        part.register_forward_hook(lambda *_, calls=calls: calls.append("stem"))
+        batch = some_batch(backbone, [3, 9], 0)
+        backbone.features_from(backbone.hidden(batch, depth=1), batch, depth=1)
+        assert calls == ["stem"]
+
+
+def test_a_stem_that_is_needed_again_after_the_blocks_is_not_skipped() -> None:
+    class Recalls(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.stem = nn.Linear(4, 4)
+            self.layers = nn.ModuleList([nn.Linear(4, 4), nn.Linear(4, 4)])
+
+        def forward(self, values: torch.Tensor) -> torch.Tensor:
+            start = self.stem(values)
+            return self.layers[1](self.layers[0](start)) + start
+
+    torch.manual_seed(0)
+    backbone = array_backbone(Recalls())
+    assert backbone.can_cut
+    batch = {"values": torch.randn(3, 4)}
+    hidden = backbone.hidden(batch, depth=1)
+    whole = backbone.features(batch)
+    assert torch.equal(backbone.features_from(hidden, batch, depth=1), whole)

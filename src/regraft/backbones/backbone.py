@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from regraft.backbones.blocks import depths, depths_by_execution
+from regraft.backbones.blocks import depths, depths_by_execution, stem_parts
 from regraft.errors import ShapeError
 from regraft.hashing import digest_arrays
 
@@ -85,6 +85,7 @@ class Backbone:
         self._fresh = fresh
         self._by_keyword = by_keyword
         self._depths = depths(module, self.blocks)
+        self._skipped: tuple[str, ...] = ()
         self._probe: dict[str, torch.Tensor] | None = None
 
     @property
@@ -222,9 +223,13 @@ class Backbone:
             self._depths = depths_by_execution(
                 self.module, self.blocks, lambda: self._forward(batch)
             )
-            self.can_cut = self.n_blocks > 0 and all(
-                self._is_exact(batch, whole, depth) for depth in range(self.n_blocks)
-            )
+            kept = self._hidden_of_all(batch)
+            if self.preprocess.kind != "text":  # where the stem costs, and no mask is made of it
+                self._skipped = stem_parts(self.blocks, self._depths)
+            self.can_cut = self._is_exact(batch, whole, kept)
+            if self._skipped and not self.can_cut:
+                self._skipped = ()
+                self.can_cut = self._is_exact(batch, whole, kept)
 
     def copy(self) -> Backbone:
         """Return a backbone with a copy of the module, to train."""
@@ -252,7 +257,7 @@ class Backbone:
             fresh=self._fresh,
         )
         other.notes, other.can_cut, other.width = self.notes, self.can_cut, self.width
-        other._probe, other._depths = self._probe, self._depths
+        other._probe, other._depths, other._skipped = self._probe, self._depths, self._skipped
         return other
 
     def _block(self, depth: int) -> nn.Module:
@@ -265,10 +270,13 @@ class Backbone:
 
     @contextmanager
     def _passed_through(self, depth: int) -> Iterator[None]:
-        """Replace the blocks before `depth` by pass-throughs, and put them back."""
+        """Replace stem and blocks before `depth` by pass-throughs, and put them back.
+
+        The stem's parts are only those without which the suffix was seen to be exact on loading.
+        """
         taken: list[tuple[nn.Module, str, nn.Module]] = []
         try:
-            for name in self.blocks[:depth]:
+            for name in (*self._skipped, *self.blocks[:depth]):
                 parent_name, _, child = name.rpartition(".")
                 parent = self.module.get_submodule(parent_name)
                 taken.append((parent, child, parent.get_submodule(child)))
@@ -297,10 +305,38 @@ class Backbone:
             return (hidden * mask).sum(dim=1) / mask.sum(dim=1).clamp(min=1.0)
         return hidden.mean(dim=1) if hidden.ndim == 3 else hidden
 
-    def _is_exact(self, batch: Mapping[str, torch.Tensor], whole: torch.Tensor, depth: int) -> bool:
-        """Whether prefix then suffix equals the whole pass on one batch."""
+    def _hidden_of_all(self, batch: Mapping[str, torch.Tensor]) -> dict[int, torch.Tensor]:
+        """Return what each block receives first in one pass, by depth."""
+        kept: dict[int, torch.Tensor] = {}
+
+        def keep_at(depth: int) -> Callable[..., None]:
+            def keep(_: nn.Module, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> None:
+                kept.setdefault(depth, arguments[0] if arguments else next(iter(keywords.values())))
+
+            return keep
+
+        handles = [
+            self._block(depth).register_forward_pre_hook(keep_at(depth), with_kwargs=True)
+            for depth in range(self.n_blocks)
+        ]
         try:
-            hidden = self.hidden(batch, depth=depth)
-            return torch.equal(self.features_from(hidden, batch, depth=depth), whole)
+            self._forward(batch)
+        finally:
+            for handle in handles:
+                handle.remove()
+        return kept
+
+    def _is_exact(
+        self,
+        batch: Mapping[str, torch.Tensor],
+        whole: torch.Tensor,
+        kept: Mapping[int, torch.Tensor],
+    ) -> bool:
+        """Whether prefix then suffix equals the whole pass on one batch, at every depth."""
+        try:
+            return len(kept) == self.n_blocks > 0 and all(
+                torch.equal(self.features_from(hidden, batch, depth=depth), whole)
+                for depth, hidden in kept.items()
+            )
         except (RuntimeError, TypeError, AttributeError, LookupError, ValueError, ShapeError):
             return False  # what a family does with a replaced argument is its own affair

@@ -9,7 +9,7 @@ from torch import nn
 from regraft.errors import BackboneError, did_you_mean
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
 
 def find_blocks(module: nn.Module) -> tuple[str, ...]:
@@ -125,6 +125,13 @@ def depths_by_execution(
         for handle in handles:
             handle.remove()
     return found
+
+
+def stem_parts(blocks: Sequence[str], depths: Mapping[str, int]) -> tuple[str, ...]:
+    """Return the outermost modules that lie before the first block and contain no block."""
+    holders = {above for block in blocks for above in _ancestors(block)} | {""}
+    stem = {name for name, depth in depths.items() if depth < 0 and name not in holders}
+    return tuple(name for name in sorted(stem) if not stem & set(_ancestors(name)[1:]))
 
 
 def _ancestors(name: str) -> list[str]:
