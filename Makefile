@@ -29,7 +29,7 @@ lint: setup  ## style, types and layers
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/lint-imports
+	$(BIN)/lint-imports --no-logo
 
 # The tests run even where lint fails, so that one run tells all; either failing fails.
 test: setup  ## lint, then the tests

@@ -1,4 +1,8 @@
-"""YAML in, specs out; every complaint names the file, the line and the key."""
+"""YAML in, specs out; every complaint names the file, the line and the key.
+
+The dialect is the core of YAML 1.2 without what has no place in a configuration: ``3e-4`` is a
+number, ``on``, ``no`` and dates are text, keys are always text; no tags, aliases or merges.
+"""
 
 from __future__ import annotations
 
@@ -9,20 +13,30 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from regraft.errors import ConfigError, did_you_mean
+from regraft.config.complaints import Key, complaint
+from regraft.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Hashable, Mapping
     from pathlib import Path
 
-    from pydantic_core import ErrorDetails
+    Place = Callable[[Key], str]
 
 Model = TypeVar("Model", bound=BaseModel)
-Key = tuple[str | int, ...]
 
-# YAML 1.1 reads 3e-4 as a string; this is the float of YAML 1.2.
-_FLOAT = re.compile(r"[-+]?(?:\d[\d_]*\.?[\d_]*|\.\d[\d_]*)(?:[eE][-+]?\d+)?")
-_SPECIAL_FLOAT = re.compile(r"[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)")
+_TAG = "tag:yaml.org,2002:"
+_PLAIN_TAGS = {_TAG + name for name in ("str", "int", "float", "bool", "null", "map", "seq")}
+_SCALARS = (
+    ("null", r"~|null|Null|NULL|", ["~", "n", "N", ""]),
+    ("bool", r"true|True|TRUE|false|False|FALSE", list("tTfF")),
+    ("int", r"[-+]?[0-9]+", list("-+0123456789")),
+    (
+        "float",
+        r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?"
+        r"|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)",
+        list("-+.0123456789"),
+    ),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,18 +61,32 @@ class Document:
 
 
 class _Loader(yaml.SafeLoader):
-    """Plain data only; ``3e-4`` is a number; a key may stand once."""
+    """Plain data only, and the scalars of YAML 1.2 instead of 1.1."""
+
+    yaml_implicit_resolvers = {}  # noqa: RUF012 -- filled below; PyYAML copies it when it is added to
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        """Refuse aliases: a few lines of them unfold to gigabytes, or to a circle."""
+        if self.check_event(yaml.AliasEvent):
+            mark = self.peek_event().start_mark  # type: ignore[no-untyped-call] # the stubs of PyYAML lag
+            raise yaml.MarkedYAMLError(
+                problem="aliases (*name) are not read; write the value out", problem_mark=mark
+            )
+        node: yaml.Node | None = super().compose_node(parent, index)
+        return node
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        """Return a mapping; its keys are text, whatever they look like (``on``, ``1``)."""
+        return {key.value: self.construct_object(value, deep=deep) for key, value in node.value}
+
+    def construct_integer(self, node: yaml.ScalarNode) -> int:
+        """Return a decimal number, leading zeros and all."""
+        return int(self.construct_scalar(node))
 
 
-_Loader.yaml_implicit_resolvers = {
-    first: [(tag, regexp) for tag, regexp in pairs if tag != "tag:yaml.org,2002:float"]
-    for first, pairs in yaml.SafeLoader.yaml_implicit_resolvers.items()
-}
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(f"^(?:{_FLOAT.pattern}|{_SPECIAL_FLOAT.pattern})$"),
-    list("-+0123456789."),
-)
+for _name, _pattern, _first in _SCALARS:
+    _Loader.add_implicit_resolver(_TAG + _name, re.compile(f"^(?:{_pattern})$"), _first)
+_Loader.add_constructor(_TAG + "int", _Loader.construct_integer)
 
 
 def read_yaml(path: Path) -> Document:
@@ -72,9 +100,14 @@ def read_yaml(path: Path) -> Document:
     except FileNotFoundError as error:
         raise ConfigError("there is no such file. Check the path.", where=str(path)) from error
     except IsADirectoryError as error:
-        raise ConfigError("this is a folder, not a YAML file.", where=str(path)) from error
-    except PermissionError as error:
-        raise ConfigError("it cannot be read: permission denied.", where=str(path)) from error
+        raise ConfigError(
+            "this is a folder. Name the YAML file itself.", where=str(path)
+        ) from error
+    except OSError as error:
+        raise ConfigError(
+            f"cannot be read ({error.strerror}). Check the path and its permissions.",
+            where=str(path),
+        ) from error
     except UnicodeDecodeError as error:
         raise ConfigError(
             f"byte {error.start} is not UTF-8. Save the file as UTF-8.", where=str(path)
@@ -88,11 +121,11 @@ def parse_yaml(text: str, *, where: str) -> Document:
     Raises:
         ConfigError: The text is not YAML, repeats a key, or is not a mapping.
     """
+    lines: dict[Key, int] = {}
     try:
         loader = _Loader(text)
         try:
             node = loader.get_single_node()
-            lines: dict[Key, int] = {}
             _walk(node, (), lines, where)
             data = loader.construct_document(node) if node is not None else None
         finally:
@@ -100,32 +133,16 @@ def parse_yaml(text: str, *, where: str) -> Document:
     except yaml.MarkedYAMLError as error:
         line = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
         raise ConfigError(f"not YAML: {error.problem}.", where=f"{where}{line}") from error
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise ConfigError(f"not YAML: {str(error).splitlines()[0]}.", where=where) from error
-    if not isinstance(data, dict) or not all(isinstance(key, str) for key in data):
+    except RecursionError as error:
+        raise ConfigError("not a configuration: nested too deeply.", where=where) from error
+    except (yaml.YAMLError, ValueError) as error:
+        reason = " ".join(str(error).split())
+        raise ConfigError(f"not YAML: {reason}.", where=where) from error
+    if not isinstance(data, dict):
         raise ConfigError(
             "expected a mapping of names to values, one 'key: value' a line.", where=where
         )
     return Document(data, lines, where)
-
-
-def _walk(node: yaml.Node | None, key: Key, lines: dict[Key, int], where: str) -> None:
-    """Note the line of each key, and refuse a key that stands twice."""
-    if isinstance(node, yaml.MappingNode):
-        seen: set[str] = set()
-        for name, value in node.value:
-            line = name.start_mark.line + 1
-            if str(name.value) in seen:
-                raise ConfigError(
-                    f"key {name.value!r} stands twice. Remove one.", where=f"{where}, line {line}"
-                )
-            seen.add(str(name.value))
-            lines[*key, str(name.value)] = line
-            _walk(value, (*key, str(name.value)), lines, where)
-    elif isinstance(node, yaml.SequenceNode):
-        for i, value in enumerate(node.value):
-            lines[*key, i] = value.start_mark.line + 1
-            _walk(value, (*key, i), lines, where)
 
 
 def validate(model: type[Model], document: Document) -> Model:
@@ -134,14 +151,7 @@ def validate(model: type[Model], document: Document) -> Model:
     Raises:
         ConfigError: The first thing that is wrong, with its file, line, key and value.
     """
-    try:
-        return model.model_validate(document.data)
-    except ValidationError as error:
-        details = error.errors(include_url=False)
-        raise ConfigError(
-            "; ".join(_complaint(model, one) for one in details[:1]),
-            where=document.place(tuple(details[0]["loc"])),
-        ) from error
+    return check(model, document.data, place=document.place)
 
 
 def validate_data(model: type[Model], data: object, *, where: str) -> Model:
@@ -150,39 +160,40 @@ def validate_data(model: type[Model], data: object, *, where: str) -> Model:
     Raises:
         ConfigError: The first thing that is wrong, with its key and value.
     """
+    return check(model, data, place=lambda _: where)
+
+
+def check(model: type[Model], data: object, *, place: Place) -> Model:
+    """Check plain data against a spec; `place` tells for a key where it was written.
+
+    Raises:
+        ConfigError: The first thing that is wrong, with its place, key and value.
+    """
     try:
         return model.model_validate(data)
     except ValidationError as error:
-        details = error.errors(include_url=False)
-        raise ConfigError(_complaint(model, details[0]), where=where) from error
+        key, message = complaint(model, data, error.errors(include_url=False))
+        raise ConfigError(message, where=place(key)) from error
 
 
-def _complaint(model: type[BaseModel], error: ErrorDetails) -> str:
-    key = [str(part) for part in error["loc"] if not str(part).startswith(("function-", "union"))]
-    name = ".".join(key) or "the value"
-    if error["type"] == "extra_forbidden":
-        known = _fields_at(model, error["loc"][:-1])
-        return f"unknown key {key[-1]!r}.{did_you_mean(key[-1], known)}"
-    if error["type"] == "missing":
-        return f"{name} is missing. Add it."
-    message = error["msg"].removeprefix("Value error, ")
-    message = message[:1].lower() + message[1:]
-    return f"{name}: {message} (it is {error['input']!r})."
-
-
-def _fields_at(model: type[BaseModel], location: tuple[str | int, ...]) -> list[str]:
-    """Return the keys that the spec nested at `location` knows."""
-    for part in location:
-        field = model.model_fields.get(str(part))
-        if field is None:
-            continue
-        inner = [a for a in _types_in(field.annotation) if issubclass(a, BaseModel)]
-        if inner:
-            model = inner[0]
-    return [field.alias or name for name, field in model.model_fields.items()]
-
-
-def _types_in(annotation: Any) -> list[type]:
-    if isinstance(annotation, type):
-        return [annotation]
-    return [t for part in getattr(annotation, "__args__", ()) for t in _types_in(part)]
+def _walk(node: yaml.Node | None, key: Key, lines: dict[Key, int], where: str) -> None:
+    """Note the line of each key; refuse keys that stand twice, keys that are not text, and tags."""
+    if node is None:
+        return
+    if node.tag not in _PLAIN_TAGS:
+        place = f"{where}, line {node.start_mark.line + 1}"
+        raise ConfigError(f"tag {node.tag!r} is not read. Write plain values.", where=place)
+    if isinstance(node, yaml.MappingNode):
+        for name, value in node.value:
+            place = f"{where}, line {name.start_mark.line + 1}"
+            if not isinstance(name, yaml.ScalarNode):
+                raise ConfigError("a key must be text, not a list or mapping.", where=place)
+            inner = (*key, str(name.value))
+            if inner in lines:
+                raise ConfigError(f"key {name.value!r} stands twice. Remove one.", where=place)
+            lines[inner] = name.start_mark.line + 1
+            _walk(value, inner, lines, where)
+    elif isinstance(node, yaml.SequenceNode):
+        for i, value in enumerate(node.value):
+            lines[*key, i] = value.start_mark.line + 1
+            _walk(value, (*key, i), lines, where)

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 from importlib.resources import files
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import Field, StrictFloat, StrictInt
+from pydantic import Field, StrictFloat, StrictInt, field_validator
 
 from regraft.config.loading import Document, parse_yaml, read_yaml, validate
-from regraft.config.registry import kind_spec
+from regraft.config.registry import kind_spec_at
 from regraft.config.spec import Spec, resolved
 from regraft.errors import ConfigError, did_you_mean
 from regraft.hashing import digest_json
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from regraft.config.complaints import Key
+    from regraft.config.loading import Place
 
 Kind = str | dict[str, Any]
 Depth = (
@@ -22,7 +28,8 @@ Depth = (
 )
 Role = Literal["control_without_transfer", "control_without_fine_tuning", "candidate"]
 
-_SUFFIXES = (".yaml", ".yml")
+SUFFIXES = (".yaml", ".yml")
+"""What the name of a protocol or study file ends in."""
 
 
 class TrainSpec(Spec):
@@ -34,6 +41,12 @@ class TrainSpec(Spec):
         "'none' trains no block, 0 all",
     )
     stem: bool = Field(False, description="whether what comes before the first block trains too")
+
+    @field_validator("from_depth")
+    @classmethod
+    def _one_spelling_of_all(cls, value: Depth) -> Depth:
+        """Turn the fraction 0.0 into block 0: the same protocol must have one identity."""
+        return 0 if value == 0 else value
 
 
 class DataSpec(Spec):
@@ -63,7 +76,7 @@ class ProtocolSpec(Spec):
     name: str = Field(min_length=1, max_length=80, description="a label, not part of the identity")
     title: str = Field("", description="the name for people")
     backbone: Literal["pretrained", "random"] = "pretrained"
-    predictor: dict[str, Any] | None = Field(None, description="a protocol without gradient")
+    predictor: Kind | None = Field(None, description="a protocol without gradient")
     head: Kind = Field(default_factory=lambda: {"kind": "linear", "start": "probe"})
     train: TrainSpec = TrainSpec()
     modules: list[Kind] = Field(default_factory=list, max_length=8)
@@ -78,14 +91,14 @@ class LadderEntry(Spec):
 
     protocol: str
     role: Role
-    rates: tuple[float, ...] = (1.0,)
+    rates: tuple[Annotated[float, Field(gt=0.0)], ...] = Field((1.0,), min_length=1)
 
 
 class LadderSpec(Spec):
     """Protocols ordered from cheap to dear."""
 
     title: str = ""
-    rungs: list[LadderEntry]
+    rungs: list[LadderEntry] = Field(min_length=1)
 
 
 def resolve_protocol(spec: ProtocolSpec) -> dict[str, Any]:
@@ -96,27 +109,10 @@ def resolve_protocol(spec: ProtocolSpec) -> dict[str, Any]:
     Raises:
         ConfigError: A kind or one of its settings is unknown, or the parts contradict each other.
     """
-    _check_consistent(spec)
-    plain = resolved(spec)
-    where = f"protocol {spec.name!r}"
-
-    def kind(folder: str, value: Kind, key: str) -> dict[str, Any]:
-        return resolved(kind_spec(folder, value, where=f"{where}, {key}"))
-
-    plain["head"] = kind("head", spec.head, "head")
-    plain["rate"] = kind("rate", spec.rate, "rate")
-    plain["modules"] = [kind("module", m, f"modules.{i}") for i, m in enumerate(spec.modules)]
-    for key in ("augment", "rebalance"):
-        plain["data"][key] = kind(key, getattr(spec.data, key), f"data.{key}")
-    if spec.unfreeze is not None:
-        plain["unfreeze"] = kind("unfreeze", spec.unfreeze, "unfreeze")
-    if spec.predictor is not None:
-        plain["predictor"] = kind("predictor", spec.predictor, "predictor")
-    del plain["name"], plain["title"]
-    return plain
+    return _resolve(spec, lambda key: _place_without_file(spec, key))
 
 
-def protocol_digest(protocol: dict[str, Any]) -> str:
+def protocol_digest(protocol: Mapping[str, Any]) -> str:
     """Return the SHA-256 of a resolved protocol."""
     return digest_json(protocol)
 
@@ -124,7 +120,7 @@ def protocol_digest(protocol: dict[str, Any]) -> str:
 def depth_index(from_depth: str | int | float, n_blocks: int) -> int:
     """Return the lowest trained block; n_blocks for ``none``.
 
-    A float f is the block nearest to f · n_blocks.
+    A float f is the block nearest to f · n_blocks (ties to the even one), the last block at most.
 
     Raises:
         ConfigError: The block named is beyond the backbone.
@@ -154,12 +150,22 @@ def templates() -> tuple[str, ...]:
 def load_protocol(name: str) -> ProtocolSpec:
     """Read a protocol: a template's name, or the path of a YAML file.
 
+    The kinds that a file names are checked too, as its lines are known; templates import none.
+
     Raises:
         ConfigError: There is no such template or file, or it is wrong.
     """
-    if name.endswith(_SUFFIXES) or "/" in name:
-        return validate(ProtocolSpec, read_yaml(Path(name)))
-    return validate(ProtocolSpec, _builtin("templates", name, "protocol"))
+    if not (name.endswith(SUFFIXES) or "/" in name):
+        return validate(ProtocolSpec, _builtin("templates", name, "protocol"))
+    document = read_yaml(Path(name).expanduser())
+    spec = validate(ProtocolSpec, document)
+    _resolve(spec, document.place)
+    return spec
+
+
+def ladders() -> tuple[str, ...]:
+    """Return the names of the ladders that come with regraft."""
+    return _yaml_names("ladders")
 
 
 def load_ladder(name: str) -> list[LadderEntry]:
@@ -171,25 +177,57 @@ def load_ladder(name: str) -> list[LadderEntry]:
     return validate(LadderSpec, _builtin("ladders", name, "ladder")).rungs
 
 
-def _check_consistent(spec: ProtocolSpec) -> None:
-    where = f"protocol {spec.name!r}"
+def _resolve(spec: ProtocolSpec, place: Place) -> dict[str, Any]:
+    _check_consistent(spec, place)
+    plain = resolved(spec)
+    del plain["name"], plain["title"]
+
+    def kind(folder: str, value: Kind, *key: str | int) -> dict[str, Any]:
+        return resolved(kind_spec_at(folder, value, place=lambda inner: place((*key, *inner))))
+
+    plain["head"] = kind("head", spec.head, "head")
+    plain["rate"] = kind("rate", spec.rate, "rate")
+    plain["modules"] = [kind("module", one, "modules", i) for i, one in enumerate(spec.modules)]
+    plain["data"]["augment"] = kind("augment", spec.data.augment, "data", "augment")
+    plain["data"]["rebalance"] = kind("rebalance", spec.data.rebalance, "data", "rebalance")
+    if spec.unfreeze is not None:
+        plain["unfreeze"] = kind("unfreeze", spec.unfreeze, "unfreeze")
+    if spec.predictor is not None:
+        plain["predictor"] = kind("predictor", spec.predictor, "predictor")
+    return plain
+
+
+def _place_without_file(spec: ProtocolSpec, key: Key) -> str:
+    return ", ".join([f"protocol {spec.name!r}", ".".join(map(str, key))]).removesuffix(", ")
+
+
+def _check_consistent(spec: ProtocolSpec, place: Place) -> None:
     trains_block = spec.train.from_depth != "none"
-    if spec.predictor is not None and (spec.modules or trains_block or spec.unfreeze):
+    if spec.predictor is not None and (
+        spec.modules or trains_block or spec.unfreeze or spec.backbone == "random"
+    ):
         raise ConfigError(
-            "a predictor takes no gradient, so it cannot have modules, train or unfreeze. "
-            "Remove either.",
-            where=where,
+            "a predictor takes no gradient, so it cannot have modules, train, unfreeze or a random "
+            "backbone. Remove either.",
+            where=place(("predictor",)),
         )
     if spec.unfreeze is not None and not trains_block:
         raise ConfigError(
             "unfreeze needs blocks to open, but train.from_depth is 'none'. Set it to 0 or a "
             "fraction of depth.",
-            where=where,
+            where=place(("unfreeze",)),
         )
-    if spec.backbone == "random" and not trains_block and spec.predictor is None:
+    depth = spec.train.from_depth
+    if spec.train.stem and depth != 0 and not isinstance(depth, float):
+        raise ConfigError(
+            f"the stem trains only together with all blocks, but from_depth is {depth!r}. Set "
+            "it to 0, or stem to false.",
+            where=place(("train", "stem")),
+        )
+    if spec.backbone == "random" and not trains_block:
         raise ConfigError(
             "a random backbone that does not train learns nothing. Set train.from_depth to 0.",
-            where=where,
+            where=place(("backbone",)),
         )
 
 
@@ -202,8 +240,7 @@ def _builtin(folder: str, name: str, what: str) -> Document:
     known = _yaml_names(folder)
     if name not in known:
         raise ConfigError(
-            f"unknown {what} {name!r}.{did_you_mean(name, known)} A file of your own must end in "
-            ".yaml."
+            f"unknown {what} {name!r}.{did_you_mean(name, known)} A file of your own ends in .yaml."
         )
     text = (files("regraft") / "protocols" / folder / f"{name}.yaml").read_text(encoding="utf-8")
     return parse_yaml(text, where=f"{folder}/{name}.yaml")

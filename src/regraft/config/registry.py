@@ -1,7 +1,8 @@
 """The folder is the registry: ``kind: lora`` is the file ``protocols/modules/lora.py``.
 
-Names are listed without importing anything; a kind's file is imported when a config names it. Third
-parties add kinds by an entry point in the group ``regraft.FOLDER`` (for example ``regraft.module``).
+Names are listed without importing anything; a kind's file is imported when a config names it.
+Third parties add kinds by an entry point in the group ``regraft.FOLDER``, such as
+``regraft.module``.
 """
 
 from __future__ import annotations
@@ -10,15 +11,18 @@ import importlib
 import importlib.util
 import pkgutil
 from functools import cache
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from typing import TYPE_CHECKING, Any
 
-from regraft.config.loading import validate_data
-from regraft.config.spec import Spec
+from regraft.config.loading import check
 from regraft.errors import ConfigError, did_you_mean
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from types import ModuleType
+
+    from regraft.config.loading import Place
+    from regraft.config.spec import Spec
 
 FOLDERS: dict[str, str] = {
     "augment": "regraft.tasks.augmentation",
@@ -29,43 +33,41 @@ FOLDERS: dict[str, str] = {
     "rebalance": "regraft.tasks.rebalancing",
     "unfreeze": "regraft.protocols.unfreezing",
 }
-"""Kind folders by the name of what is chosen in them; the one place where a low room names a high one."""
+"""Kind folders by what is chosen in them; the one place where a low room names a high one."""
 
 
 def kinds(folder: str) -> tuple[str, ...]:
     """Return the names of all kinds in a folder, sorted, without importing any.
 
     Raises:
-        ConfigError: An entry point has the name of a file.
+        ConfigError: Two packages, or a package and regraft itself, have a kind of the same name.
     """
-    files = _files(folder)
-    others = {point.name for point in entry_points(group=f"regraft.{folder}")}
-    if clash := sorted(files & others):
+    names = [*_files(folder), *(point.name for point in _points(folder))]
+    if clash := sorted({name for name in names if names.count(name) > 1}):
         raise ConfigError(
-            f"an installed package adds the {folder} {clash[0]!r}, which regraft has already. "
+            f"an installed package adds the {folder} {clash[0]!r}, which there is already. "
             "Uninstall it or rename its entry point.",
-            where=f"entry point regraft.{folder}",
+            where=f"entry points regraft.{folder}",
         )
-    return tuple(sorted(files | others))
+    return tuple(sorted(names))
 
 
 def load(folder: str, kind: str) -> ModuleType:
     """Import the file of a kind.
 
     Raises:
-        ConfigError: There is no such kind; the message names the nearest.
+        ConfigError: There is no such kind, or the package that adds it cannot be imported.
     """
     known = kinds(folder)
     if kind not in known:
         raise ConfigError(f"unknown {folder} {kind!r}.{did_you_mean(kind, known)}")
-    for point in entry_points(group=f"regraft.{folder}"):
+    for point in _points(folder):
         if point.name == kind:
-            module: ModuleType = point.load()
-            return module
+            return _load_point(folder, point)
     return importlib.import_module(f"{FOLDERS[folder]}.{kind}")
 
 
-def kind_spec(folder: str, value: str | dict[str, Any], *, where: str) -> Any:
+def kind_spec(folder: str, value: str | Mapping[str, Any], *, where: str) -> Any:
     """Check the value of a kind-valued key and return its file's ``Spec``.
 
     Args:
@@ -76,27 +78,54 @@ def kind_spec(folder: str, value: str | dict[str, Any], *, where: str) -> Any:
     Raises:
         ConfigError: No kind is named, it is unknown, or one of its settings is.
     """
+    return kind_spec_at(folder, value, place=lambda _: where)
+
+
+def kind_spec_at(folder: str, value: str | Mapping[str, Any], *, place: Place) -> Any:
+    """Do as `kind_spec`; `place` tells for a key of the value where it was written.
+
+    Raises:
+        ConfigError: No kind is named, it is unknown, or one of its settings is.
+    """
     data = {"kind": value} if isinstance(value, str) else dict(value)
     name = data.get("kind")
+    known = kinds(folder)
     if not isinstance(name, str):
         raise ConfigError(
-            f"name a kind, for example {{kind: {kinds(folder)[0]}}} (it is {value!r}).", where=where
+            f"name a kind of {folder}, for example {{kind: {known[0]}}} (it is {value!r}).",
+            where=place(()),
+        )
+    if name not in known:
+        raise ConfigError(
+            f"unknown {folder} {name!r}.{did_you_mean(name, known)}", where=place(("kind",))
         )
     spec: type[Spec] = load(folder, name).Spec
-    return validate_data(spec, data, where=where)
+    return check(spec, data, place=place)
+
+
+def _load_point(folder: str, point: EntryPoint) -> ModuleType:
+    try:
+        module: ModuleType = point.load()
+    except (ImportError, AttributeError) as error:
+        raise ConfigError(
+            f"the installed package behind the {folder} {point.name!r} cannot be imported "
+            f"({error}). Mend or uninstall it.",
+            where=f"entry point {point.value}",
+        ) from error
+    return module
 
 
 @cache
-def _package_path(folder: str) -> list[str]:
+def _points(folder: str) -> tuple[EntryPoint, ...]:
+    # Reading the metadata of all installed packages takes milliseconds: once per process will do.
+    return tuple(entry_points(group=f"regraft.{folder}"))
+
+
+def _files(folder: str) -> list[str]:
     found = importlib.util.find_spec(FOLDERS[folder])
-    if found is None or found.submodule_search_locations is None:
-        raise AssertionError(f"{FOLDERS[folder]} is not a package")
-    return found.submodule_search_locations  # type: ignore[return-value]
-
-
-def _files(folder: str) -> set[str]:
-    return {
+    places = found.submodule_search_locations if found else None
+    return [
         module.name
-        for module in pkgutil.iter_modules(_package_path(folder))
+        for module in pkgutil.iter_modules(places or [])
         if not module.ispkg and not module.name.startswith("_")
-    }
+    ]

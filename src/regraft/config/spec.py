@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict
+from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationInfo, field_validator
+
+from regraft.config.complaints import types_in
 
 _DURATION = re.compile(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s?)?")
 
@@ -14,6 +16,17 @@ class Spec(BaseModel):
     """A closed, frozen record: unknown keys are errors, nothing changes after reading."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _true_is_not_one(cls, value: object, info: ValidationInfo) -> object:
+        """Refuse true and false where a number is meant; pydantic alone takes them for 1 and 0."""
+        kinds = types_in(cls.model_fields[info.field_name or ""].annotation)
+        values = value if isinstance(value, list | tuple) else [value]
+        is_truth = any(isinstance(one, bool) for one in values)
+        if is_truth and bool not in kinds and {int, float} & set(kinds):
+            raise ValueError("a number is expected, not true or false")
+        return value
 
 
 def seconds_of(value: object) -> object:
@@ -29,7 +42,7 @@ def seconds_of(value: object) -> object:
     if isinstance(value, str):
         match = _DURATION.fullmatch(value.strip().lower().replace(" ", ""))
         if not match or not any(match.groups()):
-            raise ValueError(f"{value!r} is not a duration; write 90s, 30m or 1h30m")
+            raise ValueError("not a duration; write 90s, 30m or 1h30m")
         hours, minutes, seconds = (float(part or 0) for part in match.groups())
         return 3600 * hours + 60 * minutes + seconds
     if isinstance(value, int | float) and not isinstance(value, bool):
@@ -37,7 +50,7 @@ def seconds_of(value: object) -> object:
     return value
 
 
-Duration = Annotated[float, BeforeValidator(seconds_of)]
+Duration = Annotated[float, BeforeValidator(seconds_of, json_schema_input_type=float | str)]
 """Seconds; written as ``90s``, ``30m``, ``1h30m`` or a number of seconds."""
 
 

@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator
 
 from regraft.config.loading import read_yaml, validate
-from regraft.config.protocol import ProtocolSpec
+from regraft.config.protocol import SUFFIXES, ProtocolSpec, ladders, templates
 from regraft.config.registry import FOLDERS, kinds, load
 from regraft.config.spec import Duration, Spec
+from regraft.errors import ConfigError, did_you_mean
 
 _PATH_LIKE = ("./", "../", "/", "~")
+_LADDER = "ladder"
+
+NonEmpty = Annotated[str, Field(min_length=1)]
 
 
 class TaskSpec(Spec):
     """The downstream problem: data, columns, splits, metric, success criterion."""
 
-    data: str = Field(description="folder, file, or folder of train/dev/test files")
+    data: NonEmpty = Field(description="folder, file, or folder of train/dev/test files")
     kind: Literal["image", "text", "array"] | None = Field(None, description="guessed if not given")
     input: str | None = Field(None, description="column of the texts or image paths")
     label: str | None = Field(None, description="column of the labels")
@@ -33,16 +37,26 @@ class TaskSpec(Spec):
     costs: dict[str, dict[str, float]] | None = Field(
         None, description="cost by true class, then predicted class"
     )
-    allow_bad: bool = Field(False, description="go on when more than 1 % of the items are unreadable")
+    allow_bad: bool = Field(
+        False, description="go on when more than 1 % of the items are unreadable"
+    )
 
 
 class StudySpec(Spec):
     """One question under one budget."""
 
     task: TaskSpec
-    backbones: list[str] = Field(min_length=1, max_length=32)
-    budget: Duration = Field(1800.0, gt=0.0, validate_default=True)
-    protocols: list[str] = Field(default_factory=lambda: ["ladder"], min_length=1)
+    backbones: list[NonEmpty] = Field(
+        min_length=1,
+        max_length=32,
+        description="hub id[@revision], local folder, zoo:glyphs, python:module:factory@weights",
+    )
+    budget: Duration = Field(1800.0, gt=0.0, description="wall time of the whole study")
+    protocols: list[NonEmpty] = Field(
+        default_factory=lambda: [_LADDER],
+        min_length=1,
+        description="ladder, ladder:NAME, a template's name, or a YAML file",
+    )
     seed: int = Field(0, ge=0, lt=2**63)
     seeds: int = Field(3, ge=1, le=100, description="seeds of what ties with the best")
     label_budget: int | None = Field(None, ge=1, description="labels per class of the ladder")
@@ -51,6 +65,13 @@ class StudySpec(Spec):
     )
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     name: str = ""
+
+    @field_validator("backbones")
+    @classmethod
+    def _different(cls, value: list[str]) -> list[str]:
+        if len(set(value)) < len(value):
+            raise ValueError("a backbone is named twice; remove one")
+        return value
 
     @field_validator("label_budgets")
     @classmethod
@@ -75,11 +96,28 @@ def read_study(path: Path) -> StudySpec:
             "task": task,
             "backbones": [_backbone_beside(base, one) for one in spec.backbones],
             "protocols": [
-                _beside(base, one) if one.endswith((".yaml", ".yml")) else one
-                for one in spec.protocols
+                _protocol_beside(base, one, document.place(("protocols", i)))
+                for i, one in enumerate(spec.protocols)
             ],
         }
     )
+
+
+def _protocol_beside(base: Path, name: str, where: str) -> str:
+    """Make the path of a protocol file absolute; check the name of a template or ladder."""
+    if name.endswith(SUFFIXES) or "/" in name:
+        path = _beside(base, name)
+        if not Path(path).is_file():
+            raise ConfigError(f"there is no protocol file {path!r}. Check the path.", where=where)
+        return path
+    known = [_LADDER, *(f"{_LADDER}:{one}" for one in ladders()), *templates()]
+    if name not in known:
+        raise ConfigError(
+            f"unknown protocol {name!r}.{did_you_mean(name, known)} A file of your own ends in "
+            ".yaml.",
+            where=where,
+        )
+    return name
 
 
 def _beside(base: Path, path: str) -> str:
@@ -101,7 +139,7 @@ def _backbone_beside(base: Path, reference: str) -> str:
 def protocol_schema() -> dict[str, Any]:
     """Return the JSON schema of a protocol file; every kind of each folder is spelt out."""
     schema = ProtocolSpec.model_json_schema()
-    definitions: dict[str, Any] = schema.setdefault("$defs", {})
+    definitions: dict[str, Any] = schema["$defs"]
     for folder in FOLDERS:
         choices = []
         for kind in kinds(folder):
@@ -125,5 +163,3 @@ def protocol_schema() -> dict[str, Any]:
 def study_schema() -> dict[str, Any]:
     """Return the JSON schema of a study file."""
     return StudySpec.model_json_schema()
-
-
