@@ -2,35 +2,50 @@
 
 from __future__ import annotations
 
-import re
 import unicodedata
-from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterator, Sequence
 
 _HASH_SIDE = 16
 _BANDS = 16
 _MOST_BITS = 15  # with 16 bands, any pair that differs in at most 15 bits shares a band
-_LARGEST_BUCKET = 64
+_BLOCK = 1024
 _THUMB_SIDE = 32
 _SMALLEST_SIDE = 32  # below, a perceptual hash is mostly chance
-_FLAT = 6.0
+_FLAT = 6.0  # grey levels: walls, skies, blank pages look alike without being the same picture
 _ALIKE = 0.985
-_PUNCTUATION = re.compile(r"[\W_]+", re.UNICODE)
+
+Pairs = np.ndarray[Any, Any]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Look:
-    """What of an image is kept to find its near duplicates: hash bits (32 bytes) and a thumbnail."""
+    """What of an image is kept to find its near duplicates.
+
+    Attributes:
+        bits: Perceptual hash, uint8 (32,).
+        thumbnail: Grey values, uint8 (1024,).
+    """
 
     bits: np.ndarray[Any, Any]
     thumbnail: np.ndarray[Any, Any]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Hashes:
+    """Hashes of n images, as ±1 (n, 256) and as 16-bit numbers (n, 16); thumbnails (n, 1024)."""
+
+    signs: np.ndarray[Any, Any]
+    bands: np.ndarray[Any, Any]
+    thumbnails: np.ndarray[Any, Any]
 
 
 def look_at(image: np.ndarray[Any, Any]) -> Look | None:
@@ -41,18 +56,18 @@ def look_at(image: np.ndarray[Any, Any]) -> Look | None:
     if min(image.shape[:2]) < _SMALLEST_SIDE:
         return None
     grey = Image.fromarray(image).convert("L")
-    small = np.asarray(
-        grey.resize((_HASH_SIDE + 1, _HASH_SIDE), Image.Resampling.BOX), np.int16
-    )
-    thumbnail = np.asarray(grey.resize((_THUMB_SIDE, _THUMB_SIDE), Image.Resampling.BOX), np.float32)
+    small = grey.resize((_HASH_SIDE + 1, _HASH_SIDE), Image.Resampling.BOX)
+    steps = np.asarray(small, np.int16)
+    thumbnail = np.asarray(grey.resize((_THUMB_SIDE, _THUMB_SIDE), Image.Resampling.BOX), np.uint8)
     if float(thumbnail.std()) < _FLAT:
         return None
-    return Look(np.packbits(small[:, 1:] > small[:, :-1]), thumbnail)
+    return Look(np.packbits(steps[:, 1:] > steps[:, :-1]), thumbnail.ravel())
 
 
 def normalised_text(text: str) -> str:
-    """Return a text without case, punctuation, accents' composition and spacing."""
-    return _PUNCTUATION.sub(" ", unicodedata.normalize("NFKC", text).casefold()).strip()
+    """Return a text without case, punctuation and spacing; letters of any script and signs stay."""
+    folded = unicodedata.normalize("NFKC", text).casefold()
+    return " ".join(folded.translate(_SEPARATORS).split())
 
 
 def clusters(keys: Sequence[str], looks: Sequence[Look | None] | None) -> np.ndarray[Any, Any]:
@@ -62,51 +77,83 @@ def clusters(keys: Sequence[str], looks: Sequence[Look | None] | None) -> np.nda
         keys: Items with the same key are duplicates.
         looks: Perceptual hashes of images, or None for other kinds.
     """
-    parent = list(range(len(keys)))
-
-    def root(i: int) -> int:
-        while parent[i] != i:
-            parent[i] = parent[parent[i]]
-            i = parent[i]
-        return i
-
-    def join(i: int, j: int) -> None:
-        a, b = root(i), root(j)
-        parent[max(a, b)] = min(a, b)
-
     first: dict[str, int] = {}
-    for i, key in enumerate(keys):
-        join(first.setdefault(key, i), i)
-    for i, j in _near_pairs(looks or ()):
-        join(i, j)
-    return np.array([root(i) for i in range(len(keys))], np.int64)
+    of_key = np.array([first.setdefault(key, i) for i, key in enumerate(keys)], np.int64)
+    edges = [np.stack([np.arange(len(keys)), of_key], axis=1)]
+    if looks is not None:
+        rows = np.array([i for i in first.values() if looks[i] is not None], np.int64)
+        chosen = [look for i in rows if (look := looks[i]) is not None]
+        edges += [rows[pairs] for pairs in _near_pairs(chosen)]
+    return first_of_component(np.concatenate(edges), len(keys))
 
 
-def _near_pairs(looks: Sequence[Look | None]) -> Iterable[tuple[int, int]]:
-    """Yield the pairs whose hashes differ in at most 15 of 256 bits and whose thumbnails agree."""
-    seen: set[tuple[int, int]] = set()
+def first_of_component(edges: Pairs, n: int) -> np.ndarray[Any, Any]:
+    """Return for each of n nodes the least node it is connected with; edges have shape (m, 2)."""
+    graph = coo_array((np.ones(len(edges), np.int8), (edges[:, 0], edges[:, 1])), shape=(n, n))
+    _, component = connected_components(graph, directed=False)
+    first = np.full(n, n, np.int64)
+    np.minimum.at(first, component, np.arange(n))
+    least: np.ndarray[Any, Any] = first[component]
+    return least
+
+
+def _near_pairs(looks: Sequence[Look]) -> Iterator[Pairs]:
+    """Yield arrays (m, 2) of pairs whose hashes differ in at most 15 bits and that look alike.
+
+    Only items that agree in one of sixteen bands of the hash are compared, which by the pigeonhole
+    principle misses no such pair.
+    """
+    if len(looks) < 2:
+        return
+    bits = np.stack([look.bits for look in looks])
+    hashes = _Hashes(
+        signs=np.unpackbits(bits, axis=1).astype(np.float32) * 2.0 - 1.0,
+        bands=bits[:, ::2].astype(np.int32) * 256 + bits[:, 1::2],
+        thumbnails=np.stack([look.thumbnail for look in looks]),
+    )
     for band in range(_BANDS):
-        buckets: dict[bytes, list[int]] = defaultdict(list)
-        for i, look in enumerate(looks):
-            if look is not None:
-                buckets[look.bits[2 * band : 2 * band + 2].tobytes()].append(i)
-        for members in buckets.values():
-            if 1 < len(members) <= _LARGEST_BUCKET:
-                yield from _alike(looks, members, seen)
+        value = hashes.bands[:, band]
+        order = np.argsort(value, kind="stable")
+        for members in np.split(order, np.flatnonzero(np.diff(value[order])) + 1):
+            if len(members) > 1:
+                yield from _alike(hashes, members, band)
 
 
-def _alike(
-    looks: Sequence[Look | None], members: list[int], seen: set[tuple[int, int]]
-) -> Iterable[tuple[int, int]]:
-    bits = np.stack([look.bits for i in members if (look := looks[i]) is not None])
-    differing = np.bitwise_count(bits[:, None] ^ bits[None]).sum(axis=2, dtype=np.int32)
-    for a, b in np.argwhere(np.triu(differing <= _MOST_BITS, 1)):
-        pair = members[a], members[b]
-        if pair in seen:
-            continue
-        seen.add(pair)
-        one, other = looks[pair[0]], looks[pair[1]]
-        if one is not None and other is not None:
-            agreement = np.corrcoef(one.thumbnail.ravel(), other.thumbnail.ravel())[0, 1]
-            if agreement >= _ALIKE:
-                yield pair
+def _alike(hashes: _Hashes, members: np.ndarray[Any, Any], band: int) -> Iterator[Pairs]:
+    """Yield the pairs among some items that pass both tests, compared block by block."""
+    signs, bands = hashes.signs, hashes.bands
+    least = float(signs.shape[1] - 2 * _MOST_BITS)  # of the inner product of ±1 hashes
+    for start in range(0, len(members), _BLOCK):
+        block = members[start : start + _BLOCK]
+        for other in range(start, len(members), _BLOCK):
+            against = members[other : other + _BLOCK]
+            near = np.argwhere(signs[block] @ signs[against].T >= least)
+            one, two = block[near[:, 0]], against[near[:, 1]]
+            is_new = (one < two) & (bands[one, :band] != bands[two, :band]).all(axis=1)
+            pairs = np.stack([one[is_new], two[is_new]], axis=1)
+            for part in np.array_split(pairs, 1 + len(pairs) // _BLOCK):
+                yield part[_agreement(hashes.thumbnails, part) >= _ALIKE]
+
+
+def _agreement(thumbnails: np.ndarray[Any, Any], pairs: Pairs) -> np.ndarray[Any, Any]:
+    """Return the correlation of the two thumbnails of each pair, shape (m,)."""
+    sides = []
+    for side in (0, 1):
+        values = thumbnails[pairs[:, side]].astype(np.float32)
+        values -= values.mean(axis=1, keepdims=True)
+        sides.append(values / np.linalg.norm(values, axis=1, keepdims=True))
+    agreement: np.ndarray[Any, Any] = (sides[0] * sides[1]).sum(axis=1)
+    return agreement
+
+
+class _Separators(dict[int, str | int]):
+    """Maps punctuation, spaces and control characters to a space, everything else to itself."""
+
+    def __missing__(self, code: int) -> str | int:
+        # Not a regular expression of \W: that takes vowel signs of Indic scripts for punctuation.
+        value: str | int = " " if unicodedata.category(chr(code))[0] in "PZC" else code
+        self[code] = value
+        return value
+
+
+_SEPARATORS = _Separators()

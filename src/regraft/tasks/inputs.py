@@ -8,10 +8,11 @@ import numpy as np
 
 from regraft.errors import DataError
 from regraft.tasks.images import SUFFIXES
+from regraft.tasks.intake.delimited import TABLE_SUFFIXES
 from regraft.tasks.intake.folder import list_images
 from regraft.tasks.intake.inspection import inspect_rows
 from regraft.tasks.intake.rows import Columns, Rows
-from regraft.tasks.intake.table import TABLE_SUFFIXES, read_table_file
+from regraft.tasks.intake.table import read_table_file
 from regraft.tasks.items import InputKind, Items
 
 if TYPE_CHECKING:

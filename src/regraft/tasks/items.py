@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from regraft.hashing import digest_bytes
-from regraft.tasks.images import decode
+from regraft.errors import DataError
+from regraft.hashing import digest_bytes, digest_file
+from regraft.tasks.images import decode, quiet_pillow
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,7 +24,8 @@ class Items:
 
     Attributes:
         kind: ``image``, ``text`` or ``array``.
-        inputs: Paths or decoded images (uint8, (H, W, 3)); texts; float arrays.
+        inputs: Images as paths, pixels (uint8, (H, W, …)) or encoded files (uint8, one axis);
+            texts; float arrays.
         labels: Class indices, shape (n,), int64; −1 where there is none.
         ids: Where each item comes from: ``train/ants/3.jpg``, ``train.csv:12``.
         digests: Digest of each item's content.
@@ -70,7 +72,8 @@ class Items:
         """
         value = self.inputs[row]
         if self.kind == "image":
-            return decode(value)[0]
+            with quiet_pillow():
+                return decode(value)[0]
         return value if self.kind == "text" else np.asarray(value, np.float32)
 
 
@@ -80,19 +83,27 @@ def items_from(inputs: Sequence[Any], kind: str) -> Items:
         str(one) if isinstance(one, str | Path) and kind == "image" else f"item {i}"
         for i, one in enumerate(inputs)
     )
+    if kind == "image":
+        inputs = [Path(one) if isinstance(one, str) else one for one in inputs]
     digests = tuple(digest_input(one) for one in inputs)
     labels = np.full(len(ids), -1, np.int64)
     return Items(_kind(kind), list(inputs), labels, ids, digests)
 
 
 def digest_input(value: Any) -> str:
-    """Return a short digest of an input's content: a file's bytes, a text, an array."""
+    """Return a short digest of an input's content: a file's bytes, a text, an array.
+
+    Raises:
+        DataError: The file cannot be read.
+    """
     if isinstance(value, Path):
-        return digest_bytes(value.read_bytes())[:32]
+        try:
+            return digest_file(value)[:32]
+        except OSError as error:
+            raise DataError(
+                f"cannot be read ({error.strerror}). Check the path.", where=str(value)
+            ) from error
     if isinstance(value, str):
-        path = Path(value) if len(value) < 4096 and "\0" not in value else None
-        if path is not None and path.suffix and path.is_file():
-            return digest_bytes(path.read_bytes())[:32]
         return digest_bytes(value.encode())[:32]
     array = np.ascontiguousarray(value)
     return digest_bytes(f"{array.dtype.str}{array.shape}".encode() + array.tobytes())[:32]

@@ -9,281 +9,260 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from regraft.errors import DataError
+from regraft.tasks.classes import missing_in_test
 from regraft.tasks.duplicates import clusters
-from regraft.tasks.intake.record import Intake
 from regraft.tasks.items import Items
-from regraft.tasks.splits import Fold, development_folds, hold_out, latest
+from regraft.tasks.splits import Fold, development_folds, hold_out, latest, without_repeats
 
 if TYPE_CHECKING:
     from regraft.tasks.intake.inspection import Inspection
     from regraft.tasks.intake.rows import Rows
 
 _NAMED = 3
+_LEAST_TO_SPLIT = 3
+_LEAST_TO_CARVE = 2
+
+Indices = np.ndarray[Any, Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Shares:
-    """Shares of validation (of what is not tested) and of test."""
+class Wish:
+    """How the user wants the data divided: `validation` is a share of what is not tested."""
 
+    splits: str
     validation: float
     test: float
+    seed: int
+    where: str
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Parts:
-    """The divided items, and what is to be said of the division."""
+    """The divided items, and what is to be said of the division.
+
+    Attributes:
+        development: Items that train and validate.
+        units: What of them must stay together (group, or cluster of duplicates).
+        repeats: Their clusters of duplicates.
+        folds: See `Task`.
+        test: The test items, in the order of their digests.
+        split: How the parts were made.
+        within: Development items that repeat another one; `removed` ones repeated a later part.
+        leakage: What leaks or contradicts itself, in sentences.
+        notes: What else is worth saying.
+    """
 
     development: Items
-    units: np.ndarray[Any, Any]
+    units: Indices
+    repeats: Indices
     folds: tuple[Fold, ...]
     test: Items
     split: str
     within: int
-    across: int
     removed: int
     leakage: tuple[str, ...]
+    notes: tuple[str, ...]
 
 
-def class_names(rows: Rows, where: str) -> tuple[str, ...]:
-    """Return the sorted names of the classes, of given train and test parts alike.
-
-    Raises:
-        DataError: There is one class only, or a part has a class that training does not.
-    """
-    names = sorted(set(rows.labels))
-    if len(names) < 2:
-        raise DataError(
-            f"only one class ({names[0]!r}), so there is nothing to tell apart. Add items of "
-            "another class, or name the right column with --label.",
-            where=where,
-        )
-    training = {n for n, p in zip(rows.labels, rows.parts, strict=True) if p in ("", "train")}
-    for part in ("validation", "test"):
-        other = {n for n, p in zip(rows.labels, rows.parts, strict=True) if p == part}
-        if strange := sorted(other - training):
-            raise DataError(
-                f"the {part} part has classes that training does not: "
-                f"{', '.join(strange[:_NAMED])}. Training has {', '.join(sorted(training)[:_NAMED])}"
-                f"{', …' if len(training) > _NAMED else ''}. Make the names agree.",
-                where=where,
-            )
-    return tuple(names)
-
-
-def divide(
-    rows: Rows,
-    inspection: Inspection,
-    classes: tuple[str, ...],
-    *,
-    splits: str,
-    shares: Shares,
-    seed: int,
-    where: str,
-) -> Parts:
+def divide(rows: Rows, inspection: Inspection, classes: tuple[str, ...], wish: Wish) -> Parts:
     """Divide the items as the data says, or by time, groups or stratification.
 
     Raises:
         DataError: A class has too few items, or the split asked for is not possible.
     """
-    items, cluster, units = _items(rows, inspection, classes)
-    parts, how = _parts(rows, items, units, splits=splits, shares=shares, seed=seed, where=where)
-    across, removed = _straddlers(cluster, parts)
-    keep = np.setdiff1d(np.arange(len(items)), removed)
-    development = keep[parts[keep] != "test"]
+    items = _items(rows, inspection, classes)
+    looks = [one.look for one in inspection.seen] if rows.kind == "image" else None
+    repeats = clusters([one.key for one in inspection.seen], looks)
+    units = repeats if items.groups is None else np.unique(items.groups, return_inverse=True)[1]
+    parts, how = _parts(rows, items, units, wish)
+    removed = _straddlers(repeats, parts)
+    kept = np.setdiff1d(np.flatnonzero(parts != "test"), removed)
     test = np.flatnonzero(parts == "test")
-    if not len(development) or len(np.unique(items.labels[development])) < 2:
-        raise DataError(
-            "after removing duplicates of test items, fewer than two classes are left to train on. "
-            "Check that the test part is not a copy of the training part.",
-            where=where,
-        )
-    folds, carved = _folds(items, parts, development, units, classes, shares=shares, seed=seed)
-    developed = cluster[development]
+    # The order in which users store test items often is that of their labels; the digests' is not.
+    test = test[np.argsort(np.array([items.digests[i] for i in test]), kind="stable")]
+    development = items.subset(kept)
+    _check_trainable(development, classes, len(removed), wish)
+    folds, carved = _folds(development, parts[kept], units[kept], classes, wish)
+    folds = without_repeats(folds, repeats[kept])
+    _check_folds(folds, development.labels, wish)
     return Parts(
-        development=items.subset(development),
-        units=units[development],
+        development=development,
+        units=units[kept],
+        repeats=repeats[kept],
         folds=folds,
         test=items.subset(test),
         split=f"{how}; {carved}",
-        within=int(sum(count - 1 for count in Counter(developed.tolist()).values())),
-        across=across,
+        within=sum(count - 1 for count in Counter(repeats[kept].tolist()).values()),
         removed=len(removed),
-        leakage=_leakage(rows, items, cluster, parts, removed),
+        leakage=_leakage(items, repeats, parts, removed),
+        notes=_notes(rows, classes),
     )
 
 
-def summarise(rows: Rows, inspection: Inspection, parts: Parts, source: str) -> Intake:
-    """Return the plain record of intake."""
-    widths = [one.size[0] for one in inspection.seen if one.size]
-    heights = [one.size[1] for one in inspection.seen if one.size]
-    words = [one.words for one in inspection.seen if one.words is not None]
-    return Intake(
-        source=source,
-        n_development=len(parts.development),
-        n_test=len(parts.test),
-        skipped=inspection.skipped,
-        n_skipped=inspection.n_skipped,
-        converted=inspection.converted,
-        duplicates_within=parts.within,
-        duplicates_across=parts.across,
-        duplicates_removed=parts.removed,
-        leakage=parts.leakage,
-        split=parts.split,
-        width=_spread(widths),
-        height=_spread(heights),
-        words=_spread(words),
-        notes=tuple(rows.notes),
-    )
-
-
-def _items(
-    rows: Rows, inspection: Inspection, classes: tuple[str, ...]
-) -> tuple[Items, np.ndarray[Any, Any], np.ndarray[Any, Any]]:
-    """Return the items, their clusters of duplicates, and what must stay together."""
+def _items(rows: Rows, inspection: Inspection, classes: tuple[str, ...]) -> Items:
     index = {name: i for i, name in enumerate(classes)}
-    looks = [one.look for one in inspection.seen] if rows.kind == "image" else None
-    cluster = clusters([one.key for one in inspection.seen], looks)
-    groups = np.array(rows.groups) if rows.groups else None
-    items = Items(
+    return Items(
         rows.kind,
         rows.inputs,
         np.array([index[name] for name in rows.labels], np.int64),
         tuple(rows.ids),
         tuple(one.digest for one in inspection.seen),
-        groups,
+        np.array(rows.groups) if rows.groups else None,
         np.array(rows.times, np.float64) if rows.times else None,
     )
-    units = cluster if groups is None else np.unique(groups, return_inverse=True)[1]
-    return items, cluster, units
 
 
-def _parts(  # one question, and what it takes to answer it
-    rows: Rows,
-    items: Items,
-    units: np.ndarray[Any, Any],
-    *,
-    splits: str,
-    shares: Shares,
-    seed: int,
-    where: str,
-) -> tuple[np.ndarray[Any, Any], str]:
+def _parts(rows: Rows, items: Items, units: Indices, wish: Wish) -> tuple[Indices, str]:
     """Return the part of each item (``train``, ``validation``, ``test``) and how it was decided."""
-    parts = np.array(rows.parts, dtype="<U10")
-    is_given = bool((parts == "train").any())
-    if splits == "given" and not is_given:
-        raise DataError("it has no train and test parts. Use --splits auto.", where=where)
-    if is_given and splits in ("auto", "given"):
-        if (parts == "test").any():
-            return parts, "parts as given"
-        if (parts == "validation").any():
-            return np.where(parts == "validation", "test", parts), (
-                "train and validation given: the latter is the sealed test"
-            )
-    if items.times is not None and splits in ("auto", "time"):
-        test = latest(items.times, share=shares.test)
-        how = f"the newest {shares.test:.0%} are tested"
+    given = np.array(rows.parts, dtype="<U10")
+    names = set(rows.parts)
+    is_given = "train" in names and not names.isdisjoint({"validation", "test"})
+    if wish.splits == "given" and not is_given:
+        raise DataError("it has no train and test parts. Use --splits auto.", where=wish.where)
+    if is_given and wish.splits in ("auto", "given"):
+        if "test" in names:
+            return given, "parts as given"
+        how = "train and validation given: the latter is the sealed test"
+        return np.where(given == "validation", "test", given), how
+    if wish.splits == "time" or (wish.splits == "auto" and items.times is not None):
+        test, how = _newest(items, wish), f"the newest {wish.test:.0%} are tested"
     else:
-        if splits == "time" or (splits == "grouped" and items.groups is None):
-            what = "time" if splits == "time" else "group"
-            raise DataError(f"--splits {splits} needs a column; name it with --{what}.", where=where)
-        _enough_for_split(items, rows, where)
-        test = hold_out(
-            items.labels, units, share=shares.test, least=1, seed=seed, name="test"
-        )
-        kind = "stratified by class" if items.groups is None else "by group"
-        how = f"{shares.test:.0%} are tested, {kind}"
+        test, how = _drawn(rows, items, units, wish)
     parts = np.full(len(items), "train", dtype="<U10")
     parts[test] = "test"
     return parts, how
 
 
-def _enough_for_split(items: Items, rows: Rows, where: str) -> None:
-    counts = Counter(rows.labels)
-    lonely = sorted(name for name, count in counts.items() if count < 3)
-    if lonely:
+def _newest(items: Items, wish: Wish) -> Indices:
+    if items.times is None:
+        raise DataError("--splits time needs a column; name it with --time.", where=wish.where)
+    test = latest(items.times, share=wish.test)
+    if len(test) == len(items):
         raise DataError(
-            f"class {lonely[0]!r} has {counts[lonely[0]]} item{'s' * (counts[lonely[0]] > 1)}; to "
-            "train, validate and test, each class needs 3 at least. Add items, remove the class, or "
-            "give a test part.",
-            where=where,
+            "nearly all items have the same time, so the newest cannot be set apart. Name another "
+            "column with --time, or use --splits stratified.",
+            where=wish.where,
         )
-    del items
+    return test
 
 
-def _straddlers(
-    cluster: np.ndarray[Any, Any], parts: np.ndarray[Any, Any]
-) -> tuple[int, np.ndarray[Any, Any]]:
-    """Return how many items repeat one of another part, and which of them must go.
+def _drawn(rows: Rows, items: Items, units: Indices, wish: Wish) -> tuple[Indices, str]:
+    if wish.splits == "grouped" and items.groups is None:
+        raise DataError("--splits grouped needs a column; name it with --group.", where=wish.where)
+    counts = Counter(rows.labels)
+    lonely = min(counts, key=lambda name: (counts[name], name))
+    if counts[lonely] < _LEAST_TO_SPLIT:
+        raise DataError(
+            f"class {lonely!r} has {_number(counts[lonely])}; to train, validate and test, each "
+            f"class needs {_LEAST_TO_SPLIT} at least. Add items, remove the class, or give a test "
+            "part.",
+            where=wish.where,
+        )
+    test = hold_out(items.labels, units, share=wish.test, least=1, seed=wish.seed, name="test")
+    if len(np.unique(items.labels[test])) < 2:
+        what = "duplicates of each other" if items.groups is None else "in too few groups"
+        raise DataError(
+            f"the items are {what} ({len(np.unique(units))} distinct), so no test part with two "
+            "classes can be set apart. Give a test part, or more varied data.",
+            where=wish.where,
+        )
+    kind = "stratified by class" if items.groups is None else "by group"
+    return test, f"{wish.test:.0%} are tested, {kind}"
 
-    Training goes before validation, and both before test.
-    """
+
+def _straddlers(repeats: Indices, parts: Indices) -> Indices:
+    """Return the items that repeat one of a later part: train, then validation, then test."""
     rank = np.select([parts == "train", parts == "validation"], [0, 1], 2)
-    highest = np.zeros(len(cluster), np.int64)
-    np.maximum.at(highest, cluster, rank)
-    removed = np.flatnonzero(rank < highest[cluster])
-    return len(removed), removed
+    highest = np.zeros(len(repeats), np.int64)
+    np.maximum.at(highest, repeats, rank)
+    return np.flatnonzero(rank < highest[repeats])
+
+
+def _check_trainable(
+    development: Items, classes: tuple[str, ...], n_removed: int, wish: Wish
+) -> None:
+    counts = np.bincount(development.labels, minlength=len(classes))
+    if not counts.all():
+        why = f", after {n_removed} that repeat test items were taken out" if n_removed else ""
+        raise DataError(
+            f"class {classes[int(counts.argmin())]!r} has no item left to train on{why}. Add "
+            "items, or give other parts.",
+            where=wish.where,
+        )
 
 
 def _folds(
-    items: Items,
-    parts: np.ndarray[Any, Any],
-    development: np.ndarray[Any, Any],
-    units: np.ndarray[Any, Any],
-    classes: tuple[str, ...],
-    *,
-    shares: Shares,
-    seed: int,
+    development: Items, parts: Indices, units: Indices, classes: tuple[str, ...], wish: Wish
 ) -> tuple[tuple[Fold, ...], str]:
-    given = parts[development] == "validation"
+    given = parts == "validation"
     if given.any():
         fold = Fold(np.flatnonzero(~given), np.flatnonzero(given))
         return (fold,), "validation as given"
+    counts = np.bincount(development.labels, minlength=len(classes))
+    if counts.min() < _LEAST_TO_CARVE:
+        raise DataError(
+            f"class {classes[int(counts.argmin())]!r} has {_number(int(counts.min()))} to train "
+            f"on; to train and validate, each class needs {_LEAST_TO_CARVE} at least. Add items, "
+            "remove the class, or give a validation part.",
+            where=wish.where,
+        )
+    times = development.times if wish.splits in ("auto", "given", "time") else None
     folds = development_folds(
-        items.labels[development],
-        units[development],
+        development.labels,
+        units,
         n_classes=len(classes),
-        share=shares.validation,
-        seed=seed,
-        times=None if items.times is None else items.times[development],
+        share=wish.validation,
+        seed=wish.seed,
+        times=times,
     )
     if len(folds) > 1:
         return folds, f"labels are few: {len(folds)}-fold cross-validation"
-    how = "the newest" if items.times is not None else "stratified"
-    return folds, f"{shares.validation:.0%} of the rest validate, {how}"
+    how = "the newest" if times is not None else "by group"
+    how = how if times is not None or development.groups is not None else "stratified"
+    return folds, f"{wish.validation:.0%} of the rest validate, {how}"
 
 
-def _leakage(
-    rows: Rows,
-    items: Items,
-    cluster: np.ndarray[Any, Any],
-    parts: np.ndarray[Any, Any],
-    removed: np.ndarray[Any, Any],
-) -> tuple[str, ...]:
-    """Return what leaks across parts or contradicts itself, in sentences. Test labels are not read."""
+def _check_folds(folds: tuple[Fold, ...], labels: Indices, wish: Wish) -> None:
+    if not folds or any(
+        not len(fold.validation) or len(np.unique(labels[fold.train])) < 2 for fold in folds
+    ):
+        raise DataError(
+            "what trains and what validates cannot be kept apart: the items of a class are all "
+            "duplicates of each other, in one group, or of one time. Give a validation part, or "
+            "more varied data.",
+            where=wish.where,
+        )
+
+
+def _leakage(items: Items, repeats: Indices, parts: Indices, removed: Indices) -> tuple[str, ...]:
+    """Return what leaks or contradicts itself, in sentences, without reading test labels."""
     found = []
     if len(removed):
-        names = ", ".join(rows.ids[i] for i in removed[:_NAMED])
+        names = ", ".join(items.ids[i] for i in removed[:_NAMED])
         more = f" and {len(removed) - _NAMED} more" if len(removed) > _NAMED else ""
         found.append(
             f"{len(removed)} items repeat an item of a later part and were taken out: {names}{more}"
         )
     if items.groups is not None:
-        shared = set(items.groups[parts == "train"]) & set(items.groups[parts == "test"])
+        homes = Counter(group for group, _ in set(zip(items.groups, parts, strict=True)))
+        shared = sorted(str(group) for group, n in homes.items() if n > 1)
         if shared:
-            found.append(
-                f"{len(shared)} groups are in training and in test: {', '.join(sorted(shared)[:_NAMED])}"
-            )
+            found.append(f"{len(shared)} groups are in several parts: {', '.join(shared[:_NAMED])}")
     trained = np.flatnonzero(parts != "test")
-    labels_of: dict[int, set[int]] = {}
-    for i in trained:
-        labels_of.setdefault(int(cluster[i]), set()).add(int(items.labels[i]))
-    contradicting = sum(len(labels) > 1 for labels in labels_of.values())
+    pairs = np.unique(np.stack([repeats[trained], items.labels[trained]], axis=1), axis=0)
+    contradicting = sum(n > 1 for n in Counter(pairs[:, 0].tolist()).values())
     if contradicting:
         found.append(f"{contradicting} duplicated items have different labels")
     return tuple(found)
 
 
-def _spread(values: list[int]) -> tuple[int, int, int] | None:
-    if not values:
-        return None
-    return min(values), int(np.median(values)), max(values)
+def _notes(rows: Rows, classes: tuple[str, ...]) -> tuple[str, ...]:
+    absent = missing_in_test(rows, classes)
+    if not absent:
+        return ()
+    more = ", …" * (len(absent) > _NAMED)
+    return (f"the test part has no item of {', '.join(absent[:_NAMED])}{more}",)
+
+
+def _number(count: int) -> str:
+    return f"{count} item{'s' * (count != 1)}"

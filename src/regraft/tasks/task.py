@@ -4,30 +4,36 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal, final
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, final, get_args
 
-import numpy as np
-
+from regraft.errors import ConfigError, DataError, did_you_mean
 from regraft.hashing import digest_json
 from regraft.measure.metrics import metric_named
+from regraft.tasks.classes import class_names
 from regraft.tasks.intake.inspection import inspect_rows
 from regraft.tasks.intake.reading import read_rows
 from regraft.tasks.intake.rows import Columns
-from regraft.tasks.parts import Shares, class_names, divide, summarise
+from regraft.tasks.intake.summary import summarise
+from regraft.tasks.items import InputKind
+from regraft.tasks.parts import Wish, divide
 from regraft.tasks.sealed import SealedPart
-from regraft.tasks.splits import Fold, development_folds, nested_subset
+from regraft.tasks.splits import Fold, development_folds, nested_subset, without_repeats
 from regraft.tasks.weights import class_weight_array, cost_array
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from regraft.config.study import TaskSpec
     from regraft.tasks.intake.record import Intake
-    from regraft.tasks.items import InputKind, Items
+    from regraft.tasks.intake.rows import Part
+    from regraft.tasks.items import Items
 
 Splits = Literal["auto", "given", "stratified", "grouped", "time"]
 
 
 @final
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Task:
     """A single-label classification problem.
 
@@ -38,9 +44,11 @@ class Task:
         target: Success criterion, for example ``macro_f1>=0.9``; or None.
         development: Items that train and validate.
         units: What of them must stay together (group, or cluster of duplicates), shape (n,).
+        repeats: Their clusters of duplicates, shape (n,).
         folds: One fold is a hold-out, several are cross-validation, none is no validation.
         sealed: The test part.
         intake: How the data was read.
+        validation_share: Share of the development items that validates.
         class_weights: Loss weights by class (C,), or None; costs: (C, C), or None.
     """
 
@@ -51,6 +59,7 @@ class Task:
     target: str | None
     development: Items
     units: np.ndarray[Any, Any]
+    repeats: np.ndarray[Any, Any]
     folds: tuple[Fold, ...]
     sealed: SealedPart
     intake: Intake
@@ -59,7 +68,7 @@ class Task:
     costs: np.ndarray[Any, Any] | None = None
 
     @classmethod
-    def read(  # the one place where a user says everything of their data
+    def read(  # noqa: PLR0913  the one place where a user says everything of their data
         cls,
         data: Any,
         *,
@@ -82,8 +91,9 @@ class Task:
 
         Args:
             data: A folder with a folder of images per class (perhaps in train/val/test folders), a
-                CSV/TSV/Parquet/JSONL file of texts or image paths, a folder with train/dev/test files,
-                a folder saved by `datasets`, ``(inputs, labels)``, or ``{"train": (x, y), …}``.
+                CSV/TSV/Parquet/JSONL file of texts or image paths, a folder with train/dev/test
+                files, a folder saved by `datasets`, ``(inputs, labels)``, or
+                ``{"train": (inputs, labels), …}``.
             metric: A name of `regraft.measure.metrics.METRICS`.
             target: Success criterion; a number means the metric must reach it.
             kind: ``image``, ``text`` or ``array``; guessed if not given.
@@ -101,29 +111,38 @@ class Task:
 
         Raises:
             DataError: The data cannot be used; the message names the file, row or column.
-            ConfigError: Metric, weights or costs are wrong.
+            ConfigError: Metric, kind, splits, shares, weights or costs are wrong.
         """
         metric_named(metric)
-        columns = Columns(input, label, group, time)
-        rows, source = read_rows(data, columns, kind)
+        _check_choices(kind, splits, (validation, test))
+        rows, source = read_rows(data, Columns(input, label, group, time), kind)
+        parts_given = set(rows.parts)
         inspection = inspect_rows(rows, allow_bad=allow_bad, where=source)
+        _check_parts_left(parts_given - set(rows.parts), source)
         classes = class_names(rows, source)
-        shares = Shares(validation, test)
-        parts = divide(rows, inspection, classes, splits=splits, shares=shares, seed=seed, where=source)
+        parts = divide(rows, inspection, classes, Wish(splits, validation, test, seed, source))
         return cls(
-            name=source.rstrip("/").rpartition("/")[2],
+            name=Path(source).resolve().name if isinstance(data, str | Path) else "arrays",
             kind=rows.kind,
             classes=classes,
             metric=metric,
             target=None if target is None else str(target),
             development=parts.development,
             units=parts.units,
+            repeats=parts.repeats,
             folds=parts.folds,
             sealed=SealedPart(parts.test),
             intake=summarise(rows, inspection, parts, source),
             validation_share=validation,
             class_weights=class_weight_array(class_weights, classes, parts.development.labels),
             costs=cost_array(costs, classes),
+        )
+
+    def __repr__(self) -> str:
+        """Return a line for people."""
+        return (
+            f"Task({self.name!r}: {self.kind}, {len(self.classes)} classes, "
+            f"{len(self.development)} to train and validate, {len(self.sealed)} sealed)"
         )
 
     @property
@@ -136,30 +155,44 @@ class Task:
                 "labels": self.development.labels.tolist(),
                 "folds": [[f.train.tolist(), f.validation.tolist()] for f in self.folds],
                 "metric": self.metric,
-                "class_weights": None if self.class_weights is None else self.class_weights.tolist(),
-                "costs": None if self.costs is None else self.costs.tolist(),
+                "class_weights": _plain(self.class_weights),
+                "costs": _plain(self.costs),
             }
         )
 
     def with_label_budget(self, per_class: int, *, seed: int) -> Task:
         """Return the task on a nested, stratified subset of `per_class` labels a class.
 
-        Training and validation are counted together. A smaller budget with the same seed is a subset.
+        Training and validation are counted together. A smaller budget of the same seed is a subset.
+        There are no folds where a class has one label, and nothing could both train and validate.
+
+        Raises:
+            ConfigError: The budget is not positive.
         """
+        if per_class < 1:
+            raise ConfigError(
+                f"{per_class} labels per class; give 1 or more.", where="label_budget"
+            )
         rows = nested_subset(self.development.labels, per_class, seed=seed)
-        development, units = self.development.subset(rows), self.units[rows]
+        development, units, repeats = (
+            self.development.subset(rows),
+            self.units[rows],
+            self.repeats[rows],
+        )
+        folds = development_folds(
+            development.labels,
+            units,
+            n_classes=len(self.classes),
+            share=self.validation_share,
+            seed=seed,
+            times=None,
+        )
         return replace(
             self,
             development=development,
             units=units,
-            folds=development_folds(
-                development.labels,
-                units,
-                n_classes=len(self.classes),
-                share=self.validation_share,
-                seed=seed,
-                times=None,
-            ),
+            repeats=repeats,
+            folds=without_repeats(folds, repeats),
         )
 
     def without_validation(self) -> Task:
@@ -191,3 +224,28 @@ def read_task(spec: TaskSpec, *, seed: int) -> Task:
         costs=spec.costs,
         allow_bad=spec.allow_bad,
     )
+
+
+def _plain(array: np.ndarray[Any, Any] | None) -> Any:
+    return None if array is None else array.tolist()
+
+
+def _check_choices(kind: str | None, splits: str, shares: tuple[float, float]) -> None:
+    if kind is not None and kind not in get_args(InputKind):
+        raise ConfigError(
+            f"unknown {kind!r}.{did_you_mean(kind, get_args(InputKind))}", where="kind"
+        )
+    if splits not in get_args(Splits):
+        raise ConfigError(
+            f"unknown {splits!r}.{did_you_mean(splits, get_args(Splits))}", where="splits"
+        )
+    for name, share in zip(("validation", "test"), shares, strict=True):
+        if not 0.0 < share < 1.0:
+            raise ConfigError(f"{share} is no share; give a number between 0 and 1.", where=name)
+
+
+def _check_parts_left(lost: set[Part], where: str) -> None:
+    if lost:
+        raise DataError(
+            f"no item of the {min(lost)} part can be used. Mend or remove it.", where=where
+        )

@@ -15,20 +15,28 @@ def class_weight_array(
 ) -> np.ndarray[Any, Any] | None:
     """Return loss weights (C,): ``balanced`` is n / (C n_c); classes not named weigh 1.
 
+    Counts are those of training and validation.
+
     Raises:
         ConfigError: A class is unknown, or a weight is not positive.
     """
     if given is None:
         return None
     if isinstance(given, str):
+        if given != "balanced":
+            raise ConfigError(
+                f"unknown {given!r}. Give balanced, or a weight by class.", where="class_weights"
+            )
         counts = np.bincount(labels, minlength=len(classes))
         balanced: np.ndarray[Any, Any] = len(labels) / (len(classes) * np.maximum(counts, 1))
         return balanced
     weights = np.ones(len(classes))
     for name, value in given.items():
+        if not 0 < value < np.inf:
+            raise ConfigError(
+                f"{name} has weight {value}; give a positive number.", where="class_weights"
+            )
         weights[_index(name, classes, "class_weights")] = value
-        if not value > 0:
-            raise ConfigError(f"{name} has weight {value}; weights are positive.", where="class_weights")
     return weights
 
 
@@ -45,8 +53,10 @@ def cost_array(
     costs = 1.0 - np.eye(len(classes))
     for true, row in given.items():
         for predicted, value in row.items():
-            if not value >= 0:
-                raise ConfigError(f"{true} → {predicted} costs {value}; costs are ≥ 0.", where="costs")
+            if not 0 <= value < np.inf:
+                raise ConfigError(
+                    f"{true} → {predicted} costs {value}; give a number ≥ 0.", where="costs"
+                )
             costs[_index(true, classes, "costs"), _index(predicted, classes, "costs")] = value
     return costs
 

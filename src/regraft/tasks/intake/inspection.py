@@ -8,12 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from regraft.errors import DataError
 from regraft.hashing import digest_bytes
 from regraft.tasks.duplicates import Look, look_at, normalised_text
-from regraft.tasks.images import decode
+from regraft.tasks.images import REDUCED, decode, quiet_pillow, size_of
 from regraft.tasks.items import digest_input
 
 if TYPE_CHECKING:
@@ -60,52 +58,57 @@ def inspect_rows(rows: Rows, *, allow_bad: bool, where: str) -> Inspection:
         DataError: No item can be used, or more than 1 % cannot and `allow_bad` is off.
     """
     looks = {"image": _look_at_image, "text": _look_at_text, "array": _look_at_array}
-    with ThreadPoolExecutor(_THREADS) as pool:
-        seen = list(pool.map(looks[rows.kind], rows.inputs, chunksize=8))
+    with quiet_pillow(), ThreadPoolExecutor(_THREADS) as pool:
+        seen = list(pool.map(looks[rows.kind], rows.inputs))
     bad = [i for i, one in enumerate(seen) if one.problem]
-    reasons = tuple(
-        one if one.startswith(rows.ids[i]) else f"{rows.ids[i]}: {one}"
-        for i in bad[:_LISTED]
-        for one in (seen[i].problem,)
-    )
+    reasons = tuple(f"{rows.ids[i]}: {seen[i].problem}" for i in bad[:_LISTED])
     n = len(seen)
-    if len(bad) == n:
-        raise DataError(f"none of its {n} items can be used; the first: {reasons[0]}", where=where)
+    if bad and len(bad) == n:
+        raise DataError(
+            f"none of its {n} items can be used; the first is {reasons[0]} Mend or replace them.",
+            where=where,
+        )
     if len(bad) > _TOLERATED * n and not allow_bad:
         raise DataError(
-            f"{len(bad)} of {n} items cannot be used (more than 1 %); the first: {reasons[0]} "
+            f"{len(bad)} of {n} items cannot be used (more than 1 %); the first is {reasons[0]} "
             "Mend or remove them, or go on without them with --allow-bad.",
             where=where,
         )
-    good = [i for i, one in enumerate(seen) if not one.problem]
-    rows.keep(good)
-    kept = [seen[i] for i in good]
+    if bad:
+        rows.keep([i for i, one in enumerate(seen) if not one.problem])
+    kept = [one for one in seen if not one.problem]
     converted = Counter(note for one in kept for note in one.notes)
     return Inspection(kept, reasons, len(bad), dict(converted))
 
 
 def _look_at_image(source: Any) -> Seen:
     try:
-        if isinstance(source, Path) and not source.is_file():
-            return Seen("", "", problem=f"{source}: there is no such file.")
-        if isinstance(source, Path) and source.stat().st_size == 0:
-            return Seen("", "", problem=f"{source}: the file is empty.")
+        if isinstance(source, Path) and source.is_file() and not source.stat().st_size:
+            return Seen("", "", problem="the file is empty.")
         pixels, notes = decode(source)
     except DataError as error:
-        return Seen("", "", problem=str(error))
+        return Seen("", "", problem=_without_place(error))
     digest = digest_bytes(f"{pixels.shape}".encode() + pixels.tobytes())[:32]
     size = pixels.shape[1], pixels.shape[0]
+    if REDUCED in notes and isinstance(source, Path):
+        size = size_of(source)
     return Seen(digest, digest, look=look_at(pixels), size=size, notes=notes)
 
 
+def _without_place(error: DataError) -> str:
+    return str(error).removeprefix(f"{error.where}: ")
+
+
 def _look_at_text(text: Any) -> Seen:
-    if not str(text).strip():
+    if not text.strip():
         return Seen("", "", problem="the text is empty.")
-    digest = digest_bytes(str(text).encode())[:32]
-    key = normalised_text(str(text)) or digest
-    return Seen(digest, key, words=len(str(text).split()))
+    try:
+        digest = digest_input(text)
+    except UnicodeEncodeError:
+        return Seen("", "", problem="the text holds half a surrogate pair, which is no character.")
+    return Seen(digest, normalised_text(text) or digest, words=len(text.split()))
 
 
 def _look_at_array(array: Any) -> Seen:
-    digest = digest_input(np.asarray(array, np.float32))
+    digest = digest_input(array)
     return Seen(digest, digest)

@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from regraft.errors import DataError
-from regraft.tasks.intake.arrays import read_datasets_folder, read_pair, read_parts
-from regraft.tasks.intake.folder import has_images, read_image_folder
+from regraft.tasks.intake.arrays import read_pair, read_parts
+from regraft.tasks.intake.delimited import TABLE_SUFFIXES
+from regraft.tasks.intake.folder import class_folders, read_image_folder
 from regraft.tasks.intake.rows import PART_NAMES, Columns, Rows
-from regraft.tasks.intake.table import TABLE_SUFFIXES, read_parts_folder, read_table_file
+from regraft.tasks.intake.saved import is_saved, read_saved
+from regraft.tasks.intake.table import read_parts_folder, read_table_file
 from regraft.tasks.items import InputKind
-
-_DATASETS_FILES = ("dataset_dict.json", "dataset_info.json", "state.json")
 
 
 def read_rows(data: Any, columns: Columns, kind: InputKind | None) -> tuple[Rows, str]:
@@ -29,7 +29,17 @@ def read_rows(data: Any, columns: Columns, kind: InputKind | None) -> tuple[Rows
     """
     if isinstance(data, str | Path):
         path = Path(data).expanduser()
-        return read_path(path, columns), str(path)
+        try:
+            rows = read_path(path, columns, kind)
+        except OSError as error:
+            reason = error.strerror or error
+            raise DataError(f"cannot be read ({reason}). Check it.", where=str(path)) from error
+        if kind is not None and rows.kind != kind:
+            raise DataError(
+                f"it holds {rows.kind}s, not {kind}s. Leave the kind out, or give other data.",
+                where=str(path),
+            )
+        return rows, str(path)
     if isinstance(data, Mapping):
         return read_parts(data, kind), "arrays from Python"
     if isinstance(data, tuple) and len(data) == 2:
@@ -41,7 +51,7 @@ def read_rows(data: Any, columns: Columns, kind: InputKind | None) -> tuple[Rows
     )
 
 
-def read_path(path: Path, columns: Columns) -> Rows:
+def read_path(path: Path, columns: Columns, kind: InputKind | None = None) -> Rows:
     """Return the rows of a folder or file.
 
     Raises:
@@ -56,12 +66,21 @@ def read_path(path: Path, columns: Columns) -> Rows:
                 f"{', '.join(sorted(TABLE_SUFFIXES))}, or a folder.",
                 where=str(path),
             )
-        return read_table_file(path, columns)
+        return read_table_file(path, columns, kind)
     if not any(path.iterdir()):
-        raise DataError("the folder is empty.", where=str(path))
-    if any((path / name).is_file() for name in _DATASETS_FILES):
-        return read_datasets_folder(path, columns)
+        raise DataError("the folder is empty. Give one that holds data.", where=str(path))
+    if is_saved(path):
+        return read_saved(path, columns, kind)
     tables = [p for p in path.iterdir() if p.suffix.lower() in TABLE_SUFFIXES]
-    if any(p.stem.lower() in PART_NAMES for p in tables) or (tables and not has_images(path)):
-        return read_parts_folder(path, columns)
+    if any(p.stem.lower() in PART_NAMES for p in tables):
+        return read_parts_folder(path, columns, kind)
+    if len(tables) == 1 and len(class_folders(path)) < 2:  # a table beside its folder of images
+        return read_table_file(tables[0], columns, kind)
+    if tables and not class_folders(path):
+        return read_parts_folder(path, columns, kind)
+    if columns != Columns():
+        raise DataError(
+            "columns are named, but it is a folder of images, which has none. Leave them out.",
+            where=str(path),
+        )
     return read_image_folder(path)

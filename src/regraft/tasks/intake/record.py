@@ -20,7 +20,8 @@ class Intake:
         duplicates_removed: Of these, how many were taken out of training or validation.
         leakage: What else was found to leak, in sentences.
         split: How the parts were made.
-        width: Least, median and greatest width in pixels, or None; `height` alike; `words` of texts.
+        width: Least, median and greatest width in pixels, or None; `height` alike.
+        words: Least, median and greatest number of words of a text, or None.
         notes: What was guessed or assumed.
     """
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
+from regraft.errors import DataError
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -41,11 +43,13 @@ class Rows:
     Attributes:
         kind: ``image``, ``text`` or ``array``.
         inputs: Paths, texts or arrays.
-        labels: Class names; None where inputs have none.
+        labels: Class names; empty where inputs have none.
         ids: Where each comes from.
         parts: Which part each belongs to; empty where the data has no parts.
         groups: Group of each, or empty; times: time of each, or empty.
         notes: What was guessed.
+        label_column: Where the labels were found; empty where folders say them.
+        columns: The columns of a table, as named or guessed.
     """
 
     kind: InputKind
@@ -56,9 +60,20 @@ class Rows:
     groups: list[str] = field(default_factory=list)
     times: list[Any] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    label_column: str = ""
+    columns: Columns = field(default_factory=Columns)
 
     def extend(self, other: Rows) -> None:
-        """Add the rows of another part of the same data."""
+        """Add the rows of another part of the same data.
+
+        Raises:
+            DataError: They are of another kind.
+        """
+        if other.kind != self.kind and self.inputs and other.inputs:
+            raise DataError(
+                f"these are {other.kind}s, those of other parts are {self.kind}s. Give one kind.",
+                where=other.ids[0],
+            )
         self.inputs += other.inputs
         self.labels += other.labels
         self.ids += other.ids
