@@ -161,9 +161,7 @@ def module_of(path: Path) -> str:
     "module", [module_of(path) for path in SOURCES if ">>>" in path.read_text(encoding="utf-8")]
 )
 def test_examples_in_docstrings_hold(module: str) -> None:
-    tried = doctest.testmod(import_module(module))
-    assert tried.failed == 0
-    assert tried.attempted > 0
+    assert doctest.testmod(import_module(module)).failed == 0
 
 
 def test_nothing_is_printed() -> None:
