@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from regraft.errors import ConfigError, did_you_mean
-from regraft.measure.metrics import METRICS
+from regraft.measure.metrics import METRICS, metric_named
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from regraft.measure.intervals import Interval
 
 Status = Literal["met", "not_met", "undecided"]
-_CLAUSE = re.compile(r"\s*([a-z_0-9]+)\s*(>=|<=)\s*([-+]?[0-9.]+(?:e[-+]?\d+)?)\s*", re.IGNORECASE)
+_NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:e[-+]?\d+)?"
+_CLAUSE = re.compile(rf"\s*([a-z_0-9]+)\s*(>=|<=)\s*({_NUMBER})\s*", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,12 +66,10 @@ def parse_target(text: str, *, metric: str) -> tuple[Clause, ...]:
         >>> parse_target("0.9", metric="accuracy")
         (Clause(metric='accuracy', at_least=True, bound=0.9),)
     """
-    try:
-        return (Clause(metric, METRICS[metric].higher_is_better, float(text)),)
-    except ValueError:
-        pass
+    if re.fullmatch(_NUMBER, text.strip(), re.IGNORECASE):
+        return (Clause(metric, metric_named(metric).higher_is_better, float(text)),)
     clauses = []
-    for part in re.split(r"\band\b", text):
+    for part in re.split(r"\band\b", text, flags=re.IGNORECASE):
         match = _CLAUSE.fullmatch(part)
         if match is None:
             raise ConfigError(
@@ -80,13 +79,25 @@ def parse_target(text: str, *, metric: str) -> tuple[Clause, ...]:
             )
         name, sign, bound = match.groups()
         if name not in METRICS:
-            raise ConfigError(f"unknown metric {name!r}.{did_you_mean(name, METRICS)}", where="target")
+            raise ConfigError(
+                f"unknown metric {name!r}.{did_you_mean(name, METRICS)}", where="target"
+            )
         clauses.append(Clause(name, sign == ">=", float(bound)))
     return tuple(clauses)
 
 
 def judge(clauses: tuple[Clause, ...], scores: Mapping[str, Interval]) -> Judgement:
-    """Hold a criterion against scores: met when the whole interval is on the right side."""
+    """Hold a criterion against scores: met when the whole interval is on the right side.
+
+    Raises:
+        ConfigError: A clause names a metric that was not measured (``mean_cost`` without costs).
+    """
+    for clause in clauses:
+        if clause.metric not in scores:
+            raise ConfigError(
+                f"metric {clause.metric!r} was not measured.{did_you_mean(clause.metric, scores)}",
+                where="target",
+            )
     found = tuple(_judge_clause(clause, scores[clause.metric]) for clause in clauses)
     statuses = {one.status for one in found}
     status: Status = "undecided"

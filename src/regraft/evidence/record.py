@@ -77,7 +77,7 @@ def build_record(evidence: Evidence) -> dict[str, Any]:
     winner = next(arm for arm in evidence.arms if arm.key == evidence.verdict.winner)
     row = next(one for one in rows if one["winner"])
     confirmed = evidence.confirmation.confirmed if evidence.confirmation else None
-    verdict = {
+    verdict: dict[str, Any] = {
         "kind": evidence.verdict.kind,
         "confirmed": confirmed,
         "reasons": list(evidence.verdict.reasons),
@@ -179,9 +179,7 @@ def _label_efficiency(evidence: Evidence) -> dict[str, Any] | None:
     titles = {arm.key: arm.title for arm in evidence.arms}
     arms: dict[str, list[dict[str, Any]]] = {}
     for point in evidence.budget_points:
-        one = interval(
-            metric, softmax(point.logits), test.labels, costs=test.costs, seed=test.seed
-        )
+        one = interval(metric, softmax(point.logits), test.labels, costs=test.costs, seed=test.seed)
         arms.setdefault(point.arm, []).append(
             {
                 "labels_per_class": point.per_class,

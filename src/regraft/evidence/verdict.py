@@ -12,7 +12,6 @@ from regraft.measure.comparison import (
     comparison_of,
     detectable_difference,
     holm,
-
 )
 from regraft.measure.metrics import METRICS
 from regraft.measure.resampling import mean_score, resampled_scores
@@ -58,7 +57,8 @@ class Verdict:
         kind: Recommend a way of fine-tuning, do not fine-tune, or do not transfer.
         winner: Key of the arm to use; leader: of the one with the best value.
         tied: Arms that cannot be told apart from the leader, the leader left out.
-        comparisons: Winner against every other arm, Holm-corrected; positive means the winner is better.
+        comparisons: Winner against every other arm, Holm-corrected; positive means the winner is
+            better.
         reasons: Why, in sentences.
     """
 
@@ -72,7 +72,7 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class Confirmation:
-    """What the sealed part says: confirmed, not confirmed, or undecided (None). Nothing is chosen here."""
+    """What the sealed part says: confirmed, not confirmed, or undecided (None)."""
 
     confirmed: bool | None
     comparisons: Mapping[str, Comparison]
@@ -89,11 +89,11 @@ def decide_verdict(
 ) -> Verdict:
     """Decide between arms on the same items.
 
-    The leader has the best value; arms that are not significantly worse (paired bootstrap, Holm) tie with
-    it. Where a control without transfer leads, or ties with no transfer protocol above it, the verdict is
-    not to transfer; where a control without fine-tuning leads or ties, not to fine-tune; else the cheapest
-    of the tied candidates is recommended. Costs within 25 % or 5 s count as equal; then the lower log loss
-    decides.
+    The leader has the best value; arms that are not significantly worse (paired bootstrap, Holm)
+    tie with it. Where a control without transfer leads, or ties with no transfer protocol above it,
+    the verdict is not to transfer; where a control without fine-tuning leads or ties, not to
+    fine-tune; else the cheapest of the tied candidates is recommended. Costs within 25 % or 5 s
+    count as equal; then the lower log loss decides.
 
     Args:
         arms: All arms that have a result.
@@ -108,7 +108,7 @@ def decide_verdict(
         for arm in arms
     }
     by_key = {arm.protocol: arm for arm in arms}
-    leader = min(arms, key=lambda arm: (-values[arm.protocol], arm.cost_seconds, arm.protocol))
+    leader = min(arms, key=lambda arm: (-values[arm.protocol], *_simplest(arm)))
     against_leader = _compare_all(leader, arms, labels, metric, costs, seed)
     tied = [by_key[key] for key, one in against_leader.items() if not one.is_better]
     contenders = [leader, *tied]
@@ -128,7 +128,10 @@ def decide_verdict(
         leader=leader.protocol,
         tied=tuple(arm.protocol for arm in tied),
         comparisons=comparisons,
-        reasons=_reasons(kind, winner, leader, tied, comparisons, metric, len(labels)),
+        reasons=(
+            *_reasons(winner, leader, tied, comparisons, metric),
+            *_doubts(kind, winner, arms, comparisons),
+        ),
     )
 
 
@@ -143,11 +146,12 @@ def confirm(
 ) -> Confirmation:
     """Hold the verdict against the sealed part; it can confirm it or not, and chooses nothing.
 
-    Not confirmed: an arm that the verdict sets aside is significantly better than the winner (a control
-    without transfer always; any control for ``recommend``; any arm for the other two). Confirmed: the
-    winner is significantly better than every control without transfer (and, for ``recommend``, than every
-    control without fine-tuning); for ``do_not_transfer``, that no transfer protocol is better. Else
-    undecided.
+    Not confirmed: an arm that the verdict sets aside is significantly better than the winner (any
+    control for ``recommend``; any arm for the other two), or, for ``recommend``, the control that
+    was best on validation is ahead of the winner.
+    Confirmed: the winner is significantly better than every control without transfer (and, for
+    ``recommend``, than every control without fine-tuning); for ``do_not_transfer``, that no
+    transfer protocol is better. Else undecided.
     """
     winner = next(arm for arm in arms if arm.protocol == verdict.winner)
     comparisons = _compare_all(winner, arms, labels, metric, costs, seed)
@@ -162,6 +166,9 @@ def confirm(
             comparisons,
             f"on the sealed part {titles[worse[0]]} is significantly better",
         )
+    best = _best_control(verdict, [key for key, role in roles.items() if role in controls])
+    if verdict.kind == "recommend" and best is not None and comparisons[best].difference < 0:
+        return Confirmation(False, comparisons, f"on the sealed part {titles[best]} is ahead")
     beaten = {WITHOUT_TRANSFER, WITHOUT_FINE_TUNING} if verdict.kind == "recommend" else set()
     beaten |= {WITHOUT_TRANSFER} if verdict.kind == "do_not_fine_tune" else set()
     unsure = [k for k, one in comparisons.items() if roles[k] in beaten and not one.is_better]
@@ -253,16 +260,26 @@ def _cheapest(arms: Sequence[ArmResult], labels: np.ndarray[Any, Any]) -> ArmRes
     return min(cheap, key=lambda arm: (loss(arm), arm.cost_seconds, arm.protocol))
 
 
+def _best_control(verdict: Verdict, controls: Sequence[str]) -> str | None:
+    """Return the control that came nearest to the winner on validation."""
+    known = [key for key in controls if key in verdict.comparisons]
+    return min(known, key=lambda key: verdict.comparisons[key].difference, default=None)
+
+
+def _simplest(arm: ArmResult) -> tuple[bool, float, str]:
+    """Return the order among exactly equal values: no transfer first, then the cheapest."""
+    return arm.role != WITHOUT_TRANSFER, arm.cost_seconds, arm.protocol
+
+
 def _reasons(
-    kind: Kind,
     winner: ArmResult,
     leader: ArmResult,
     tied: Sequence[ArmResult],
     comparisons: Mapping[str, Comparison],
     metric: str,
-    n: int,
 ) -> tuple[str, ...]:
     found = []
+    n = winner.probabilities.shape[1]
     if winner is not leader:
         one = comparisons[leader.protocol]
         found.append(
@@ -275,14 +292,29 @@ def _reasons(
     names = [arm.title for arm in tied if arm is not winner and arm is not leader]
     if names:
         found.append(f"ties: {', '.join(names)}")
-    close = [a for a in tied if a.role == WITHOUT_TRANSFER and a is not winner]
-    if close and kind != "do_not_transfer":
-        least = detectable_difference(comparisons[close[0].protocol])
-        found.append(
-            f"{close[0].title}, which transfers nothing, cannot be told apart on so few items: a "
-            f"difference below {number(least)} would not show. Label more"
-        )
     return tuple(found)
+
+
+def _doubts(
+    kind: Kind,
+    winner: ArmResult,
+    arms: Sequence[ArmResult],
+    comparisons: Mapping[str, Comparison],
+) -> tuple[str, ...]:
+    """Say where the validation items are too few to tell the winner from no transfer at all."""
+    if kind == "do_not_transfer":
+        return ()
+    rivals = [arm for arm in arms if arm.role == WITHOUT_TRANSFER]
+    close = [arm for arm in rivals if not comparisons[arm.protocol].is_better]
+    if not close:
+        return ()
+    nearest = min(close, key=lambda arm: comparisons[arm.protocol].difference)
+    least = detectable_difference(comparisons[nearest.protocol])
+    return (
+        f"{nearest.title}, which transfers nothing, cannot be told apart from {winner.title} on "
+        f"{winner.probabilities.shape[1]} validation items: a difference below {number(least)} "
+        "would not show. Label more",
+    )
 
 
 def _gain(record: Mapping[str, Any], row: Mapping[str, Any]) -> str:
@@ -328,5 +360,3 @@ def _short(backbone: str) -> str:
     """Return the last part of a reference: the model's own name."""
     name = backbone.partition("@")[0] if backbone.startswith("python:") else backbone
     return name.rstrip("/").rpartition("/")[2].removeprefix("zoo:")
-
-

@@ -1,9 +1,10 @@
-"""Heads that are solved, not trained: logistic regression over a path of strengths, k-NN, centroids."""
+"""Heads that are solved, not trained: logistic regression over strengths, k-NN, centroids."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from itertools import chain
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,12 +12,19 @@ from scipy.optimize import minimize
 
 from regraft.errors import ShapeError
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
 STRENGTHS: NDArray[np.float64] = np.logspace(1, -5, 20)
 """L2 strengths λ of the path, strong to weak: mean loss + λ/2 · ‖W‖² on standardised features."""
 
 _DEFAULT_STRENGTH = 1e-2
 _FOLDS = 5
-_BLOCK_ROWS = 4096
+_BLOCK_NUMBERS = 1 << 22
+_PATIENCE = 3
+# The loss is then within 1e-6 of the optimum at every strength (width 384 and 2,048, 2 to 10
+# classes), in half the time that 1e-8 takes.
+_TOLERANCES = {"maxiter": 500, "ftol": 1e-10, "gtol": 1e-6, "maxcor": 20}
 _SMOOTHING = 1e-3
 
 Matrix = NDArray[np.float32]
@@ -51,9 +59,9 @@ def logistic_path(
 ) -> list[Probe]:
     """Multinomial logistic regression at every strength, each started from the one before.
 
-    Minimises mean cross-entropy + λ/2 · ‖W‖² by L-BFGS in float64 on features standardised by their own
-    mean and deviation; the bias is not penalised. Equal to scikit-learn's ``LogisticRegression`` with
-    C = 1 / (λ n) on the same standardised features.
+    Minimises mean cross-entropy + λ/2 · ‖W‖² by L-BFGS in float64 on features standardised by their
+    own mean and deviation; the bias is not penalised. Equal to scikit-learn's
+    ``LogisticRegression`` with C = 1 / (λ n) on the same standardised features.
 
     Args:
         features: Shape (n, d).
@@ -64,13 +72,23 @@ def logistic_path(
     Raises:
         ShapeError: Rows and labels do not fit, or there are none.
     """
-    x, mean, scale = _standardised(features, labels)
+    return list(_walk(features, labels, n_classes, strengths))
+
+
+def _walk(
+    features: NDArray[np.floating],
+    labels: NDArray[np.integer],
+    n_classes: int,
+    strengths: NDArray[np.float64],
+) -> Iterator[Probe]:
+    """Yield the solution at each strength, computed when it is asked for."""
+    standardised, mean, scale = _standardised(features, labels)
+    x, basis = _row_space(standardised)
     n, width = x.shape
     onehot = np.zeros((n, n_classes))
     onehot[np.arange(n), labels] = 1.0
     start = np.zeros((width + 1) * n_classes)
     start[width * n_classes :] = np.log((onehot.sum(0) + _SMOOTHING) / (n + _SMOOTHING * n_classes))
-    path = []
     for strength in strengths:
         solved = minimize(
             _objective,
@@ -78,22 +96,15 @@ def logistic_path(
             args=(x, onehot, float(strength)),
             jac=True,
             method="L-BFGS-B",
-            options={"maxiter": 500, "ftol": 1e-12, "gtol": 1e-7, "maxcor": 20},
+            options=_TOLERANCES,
         )
         start = solved.x
         weight = start[: width * n_classes].reshape(n_classes, width)
         bias = start[width * n_classes :]
         loss = float(solved.fun) - 0.5 * float(strength) * float((weight**2).sum())
-        raw = weight / scale
-        path.append(
-            Probe(
-                raw.astype(np.float32),
-                (bias - raw @ mean).astype(np.float32),
-                float(strength),
-                loss,
-            )
-        )
-    return path
+        raw = (weight if basis is None else weight @ basis) / scale
+        offset = bias - raw @ mean
+        yield Probe(raw.astype(np.float32), offset.astype(np.float32), float(strength), loss)
 
 
 def fit_probe(
@@ -103,10 +114,10 @@ def fit_probe(
     held_out: NDArray[np.floating],
     held_out_labels: NDArray[np.integer],
 ) -> Probe:
-    """The linear probe: the path's head with the lowest log loss on the held-out rows.
+    """Return the linear probe: the path's head with the lowest log loss on the held-out rows.
 
-    Without held-out rows the strength is chosen by folds of the training rows and the head solved on all
-    of them; where a class has a single row, it is 0.01. Ties go to the stronger penalty.
+    Without held-out rows the strength is chosen by folds of the training rows and the head solved
+    on all of them; where a class has a single row, it is 0.01. Ties go to the stronger penalty.
 
     Args:
         features: Training features (n, d); labels: (n,).
@@ -116,12 +127,30 @@ def fit_probe(
         held_out_labels: Validation labels (m,).
     """
     if len(held_out_labels):
-        path = logistic_path(features, labels, n_classes)
-        losses = [log_loss(probe.logits(held_out), held_out_labels) for probe in path]
-        return path[int(np.argmin(losses))]
+        return _best_on(_walk(features, labels, n_classes, STRENGTHS), held_out, held_out_labels)
     strength = _strength_by_folds(features, labels, n_classes)
-    chosen = STRENGTHS[STRENGTHS >= strength * 0.999]
+    chosen = STRENGTHS[strength * 1.001 < STRENGTHS]
     return logistic_path(features, labels, n_classes, strengths=np.append(chosen, strength))[-1]
+
+
+def _best_on(
+    path: Iterator[Probe], held_out: NDArray[np.floating], labels: NDArray[np.integer]
+) -> Probe:
+    """Return the probe of the lowest held-out loss; the path ends when three in a row are worse.
+
+    The weak end of a path takes most of its time, and its loss on held-out rows has one valley.
+    """
+    best = next(path)
+    least, worse = np.inf, 0
+    for probe in chain([best], path):
+        loss = log_loss(probe.logits(held_out), labels)
+        if loss < least:
+            best, least, worse = probe, loss, 0
+        else:
+            worse += 1
+        if worse == _PATIENCE:
+            break
+    return best
 
 
 def log_loss(logits: NDArray[np.floating], labels: NDArray[np.integer]) -> float:
@@ -140,7 +169,8 @@ def centroid_head(
     within-class variance, which softens the probabilities and changes no decision.
 
     Returns:
-        Weight (C, d) and bias (C,) on raw features, float32; a class without items has a very low bias.
+        Weight (C, d) and bias (C,) on raw features, float32; a class without items has a very low
+        bias.
     """
     x, mean, scale = _standardised(features, labels)
     counts = np.bincount(labels, minlength=n_classes)
@@ -152,7 +182,7 @@ def centroid_head(
     weight = centroids / soften
     bias = -0.5 * (centroids**2).sum(axis=1) / soften
     bias[counts == 0] = -1e4
-    raw = weight / scale
+    raw: NDArray[np.float64] = weight / scale
     return raw.astype(np.float32), (bias - raw @ mean).astype(np.float32)
 
 
@@ -182,14 +212,16 @@ def knn_logits(
     unit = _unit(train - mean)
     k = min(k, len(train))
     votes = np.full((len(queries), n_classes), _SMOOTHING)
-    for start in range(0, len(queries), _BLOCK_ROWS):
-        rows = slice(start, start + _BLOCK_ROWS)
+    step = max(1, _BLOCK_NUMBERS // len(train))
+    for start in range(0, len(queries), step):
+        rows = slice(start, start + step)
         similarity = _unit(queries[rows] - mean) @ unit.T  # (block, n)
         nearest = np.argsort(-similarity, axis=1, kind="stable")[:, :k]
         weight = np.maximum(np.take_along_axis(similarity, nearest, axis=1), 0.0)
         block = np.arange(len(nearest))[:, None]
         np.add.at(votes[rows], (block, train_labels[nearest]), weight)
-    return np.log(votes / votes.sum(axis=1, keepdims=True)).astype(np.float32)
+    shares: NDArray[np.float64] = votes / votes.sum(axis=1, keepdims=True)
+    return np.log(shares).astype(np.float32)
 
 
 def _objective(
@@ -241,6 +273,19 @@ def _standardised(
     mean, deviation = x.mean(axis=0), x.std(axis=0)
     scale = np.where(deviation > 1e-8 * max(1.0, float(deviation.max())), deviation, 1.0)
     return (x - mean) / scale, mean, scale
+
+
+def _row_space(
+    x: NDArray[np.float64],
+) -> tuple[NDArray[np.float64], NDArray[np.float64] | None]:
+    """Return x and None, or x in an orthonormal basis of its rows and the basis, where narrower.
+
+    With an L2 penalty the optimal weights lie in the span of the rows, so nothing is lost.
+    """
+    if x.shape[1] <= len(x):
+        return x, None
+    columns, triangle = np.linalg.qr(x.T)
+    return np.ascontiguousarray(triangle.T), np.ascontiguousarray(columns.T)
 
 
 def _unit(rows: NDArray[np.floating]) -> NDArray[np.floating]:

@@ -73,9 +73,10 @@ def reliability_bins(
 def ece(
     probabilities: NDArray[np.floating], labels: NDArray[np.integer], *, bins: int = ECE_BINS
 ) -> float:
-    """Expected calibration error: Σ n_b/n · |accuracy_b − confidence_b| over equal-width bins.
+    """Return Σ n_b/n · |accuracy_b − confidence_b|, the expected calibration error in equal bins.
 
-    It is biased upward: a perfectly calibrated model has about 0.006 at 20,000 items, more at fewer.
+    It is biased upward: a perfectly calibrated model has about 0.006 at 20,000 items, more at
+    fewer.
 
     Args:
         probabilities: Class probabilities, shape (N, C).
@@ -104,8 +105,8 @@ def ece(
 def fit_temperature(logits: NDArray[np.floating], labels: NDArray[np.integer]) -> float:
     """Return the temperature T that minimises the log loss of softmax(logits / T).
 
-    The log loss is convex in 1/T, so the one minimum is found; predictions do not change. T stays within
-    [1e-3, 1e3], where separable logits would drive it to 0.
+    The log loss is convex in 1/T, so the one minimum is found; predictions do not change. T stays
+    within [1e-3, 1e3], where separable logits would drive it to 0.
 
     Args:
         logits: Shape (N, C), finite; N ≥ 1.

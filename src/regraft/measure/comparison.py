@@ -154,7 +154,7 @@ def holm(p: Sequence[float]) -> list[float]:
 
 
 def detectable_difference(comparison: Comparison) -> float:
-    """Return the smallest true difference found with probability 0.8 at 0.05, from the interval's width.
+    """Return the smallest true difference that is found with probability 0.8 at 0.05.
 
     Half the interval is 1.96 standard errors; 1.96 + 0.84 of them are needed.
     """

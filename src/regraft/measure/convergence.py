@@ -17,7 +17,8 @@ def convergence_index(
 ) -> int | None:
     """Return which evaluation first gained 95 % of what the best gained over the first.
 
-    The threshold is m0 + share · (best − m0), for metrics where lower is better with the sign turned.
+    The threshold is m0 + share · (best − m0), for metrics where lower is better with the sign
+    turned.
 
     Args:
         values: A validation metric, in order of time.

@@ -90,9 +90,10 @@ def interval(
 ) -> Interval:
     """Return a metric with its interval over items: Wilson for accuracy, else the bootstrap.
 
-    With several repetitions the value is their mean and items are resampled jointly; Wilson's interval of
-    a mean accuracy is a little wide then. Where a proportion is exactly 0 or 1 and no resample differs,
-    Wilson's interval of as many items is given, since certainty is not what n right answers show.
+    With several repetitions the value is their mean and items are resampled jointly; Wilson's
+    interval of a mean accuracy is a little wide then. Where a proportion is exactly 0 or 1 and no
+    resample differs, Wilson's interval of as many items is given, since certainty is not what n
+    right answers show.
 
     Args:
         metric: A metric's name.
@@ -124,19 +125,19 @@ def interval(
         found = wilson(value * n, n, level=level)
         estimator = f"{found.estimator} (no resample differs){seeds}"
         return Interval(value, found.low, found.high, n, estimator, level, note)
-    low, high = _ends(spread, value, level, top=1.0 if known.proportion else np.inf)
+    low, high = _ends(spread, value, level)
+    if known.proportion:
+        low, high = max(0.0, low), min(1.0, high)
     how = "within classes" if known.class_average else "of items"
     estimator = f"bootstrap {how}, {resamples_of(metric, resamples)} resamples{seeds}"
     return Interval(value, low, high, n, estimator, level, note)
 
 
-def _ends(
-    spread: NDArray[np.float64], value: float, level: float, *, top: float
-) -> tuple[float, float]:
+def _ends(spread: NDArray[np.float64], value: float, level: float) -> tuple[float, float]:
     if not len(spread):
         return value, value
     low, high = np.quantile(spread, [(1 - level) / 2, (1 + level) / 2])
-    return max(0.0, min(float(low), value)), min(top, max(float(high), value))
+    return min(float(low), value), max(float(high), value)
 
 
 def _of_seeds(seeds: int) -> str:

@@ -1,7 +1,7 @@
 """The metrics of single-label classification, by name.
 
-Metrics that read labels judge decisions: the most probable class, or, where costs are given, the class
-with the lowest expected cost. Metrics that read probabilities do not depend on costs.
+Metrics that read labels judge decisions: the most probable class, or, where costs are given, the
+class with the lowest expected cost. Metrics that read probabilities do not depend on costs.
 """
 
 from __future__ import annotations
@@ -99,9 +99,8 @@ def decide(
         >>> decide(p), decide(p, np.array([[0.0, 1.0], [5.0, 0.0]]))
         (array([0]), array([1]))
     """
-    if costs is None:
-        return probabilities.argmax(axis=-1).astype(np.int64)
-    return (probabilities @ costs).argmin(axis=-1).astype(np.int64)
+    best = probabilities.argmax(-1) if costs is None else (probabilities @ costs).argmin(-1)
+    return np.asarray(best, dtype=np.int64)
 
 
 def weighted_metric(

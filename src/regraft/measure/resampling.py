@@ -31,10 +31,11 @@ def resample_weights(
     resamples: int,
     generator: np.random.Generator,
 ) -> NDArray[np.float64]:
-    """Return weights (n_items, resamples): within each stratum n−1 of its n items drawn with replacement.
+    """Return weights (n_items, resamples): of the n items of a stratum, n−1 drawn with replacement.
 
-    A drawn item weighs n/(n−1), so that each stratum keeps its weight and the variance of a weighted mean
-    is the unbiased one however small the stratum is. An item alone in its stratum always weighs 1.
+    A drawn item weighs n/(n−1), so that each stratum keeps its weight and the variance of a
+    weighted mean is the unbiased one however small the stratum is. An item alone in its stratum
+    always weighs 1.
 
     Args:
         strata: Row indices of each stratum; together every row once.
@@ -43,7 +44,8 @@ def resample_weights(
         generator: Source of chance.
 
     Reference:
-        Rao & Wu, Resampling Inference with Complex Survey Data, JASA 83 (1988), section 2 (n_h − 1 draws).
+        Rao & Wu, Resampling Inference with Complex Survey Data, JASA 83 (1988), section 2 (n_h − 1
+        draws).
     """
     weights = np.zeros((n_items, resamples))
     columns = np.arange(resamples)[:, None]
@@ -122,7 +124,8 @@ def mean_score(
 def centred(draws: NDArray[np.float64], value: float) -> NDArray[np.float64]:
     """Return the draws that are defined, moved so that their mean is the estimate.
 
-    A resample of items holds repetitions, which moves some estimators (ECE most); the move is their bias.
+    A resample of items holds repetitions, which moves some estimators (ECE most); the move is their
+    bias.
     """
     defined = draws[~np.isnan(draws)]
     return defined - (defined.mean() - value) if len(defined) else defined

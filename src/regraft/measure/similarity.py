@@ -11,7 +11,7 @@ _FEWEST = 4
 
 
 def cka_linear(first: NDArray[np.floating], second: NDArray[np.floating]) -> float:
-    """Linear CKA with the unbiased HSIC estimator: 1 for features equal up to rotation and scale.
+    """Return linear CKA, HSIC unbiased: 1 for features equal up to rotation and scale.
 
     Args:
         first: Shape (n, d₁), n ≥ 4.

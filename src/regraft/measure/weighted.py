@@ -1,8 +1,8 @@
 """Every metric as a function of item weights, so that one definition serves scores and resamples.
 
 Each function prepares what does not depend on the weights and returns a `Weighted`: it maps weights
-(N, R), non-negative, to the R values of the metric under them. All ones is the plain metric; the counts
-of a bootstrap resample are that resample's.
+(N, R), non-negative, to the R values of the metric under them. All ones is the plain metric; the
+counts of a bootstrap resample are that resample's.
 """
 
 from __future__ import annotations
@@ -27,7 +27,8 @@ def mean_of(values: NDArray[np.float64]) -> Weighted:
     """Return the weighted mean of one value per item, shape (N,)."""
 
     def weighted(weights: NDArray[np.float64]) -> NDArray[np.float64]:
-        return np.einsum("n,nr->r", values, weights) / weights.sum(axis=0)
+        means: NDArray[np.float64] = values @ weights / weights.sum(axis=0)
+        return means
 
     return weighted
 
@@ -73,7 +74,8 @@ def weighted_f1(
     def weighted(weights: NDArray[np.float64]) -> NDArray[np.float64]:
         right, actual, predicted = counts(weights)
         f1 = _ratio(2 * right, actual + predicted)
-        return np.einsum("cr,cr->r", f1, actual) / actual.sum(axis=0)
+        means: NDArray[np.float64] = (f1 * actual).sum(axis=0) / actual.sum(axis=0)
+        return means
 
     return weighted
 
@@ -99,13 +101,14 @@ def mean_cost(
 
 
 def ece(probabilities: NDArray[np.floating], labels: NDArray[np.integer]) -> Weighted:
-    """Expected calibration error of the highest probability, 15 equal-width bins."""
+    """Return the expected calibration error of the highest probability, 15 equal-width bins."""
     confidence = probabilities.max(axis=1).astype(np.float64)
     gap = (probabilities.argmax(axis=1) == labels) - confidence
     gaps = _sum_by(bin_index(confidence, ECE_BINS), ECE_BINS, gap)
 
     def weighted(weights: NDArray[np.float64]) -> NDArray[np.float64]:
-        return np.abs(gaps @ weights).sum(axis=0) / weights.sum(axis=0)
+        means: NDArray[np.float64] = np.abs(gaps @ weights).sum(axis=0) / weights.sum(axis=0)
+        return means
 
     return weighted
 
@@ -135,8 +138,8 @@ def _auroc_of(scores: NDArray[np.floating], positive: NDArray[np.bool_]) -> Weig
         up, down = ups @ weights, downs @ weights
         below = np.cumsum(down, axis=0) - down / 2
         pairs = up.sum(axis=0) * down.sum(axis=0)
-        wins = np.einsum("lr,lr->r", up, below)
-        return np.divide(wins, pairs, out=np.full_like(wins, np.nan), where=pairs > 0)
+        wins = (up * below).sum(axis=0)
+        return _ratio(wins, pairs, otherwise=np.nan)
 
     return weighted
 
@@ -161,11 +164,15 @@ def _sum_by(
     return matrix
 
 
-def _ratio(part: NDArray[np.float64], whole: NDArray[np.float64]) -> NDArray[np.float64]:
-    return np.divide(part, whole, out=np.zeros_like(part), where=whole > 0)
+def _ratio(
+    part: NDArray[np.float64], whole: NDArray[np.float64], *, otherwise: float = 0.0
+) -> NDArray[np.float64]:
+    ratios = np.full(part.shape, otherwise)
+    np.divide(part, whole, out=ratios, where=whole > 0)
+    return ratios
 
 
 def _mean_where(values: NDArray[np.float64], where: NDArray[np.bool_]) -> NDArray[np.float64]:
     n = where.sum(axis=0)
     total = np.where(where, values, 0.0).sum(axis=0)
-    return np.divide(total, n, out=np.full_like(total, np.nan), where=n > 0)
+    return _ratio(total, n.astype(np.float64), otherwise=np.nan)
