@@ -87,8 +87,8 @@ def _walk(
     start = np.zeros((width + 1) * n_classes)
     start[width * n_classes :] = np.log((onehot.sum(0) + _SMOOTHING) / (n + _SMOOTHING * n_classes))
     for strength in strengths:
-        # The loss is then within 1e-6 of the optimum at every strength (width 384 and 2,048, 2 to 10
-        # classes), in half the time that 1e-8 takes.
+        # The loss is then within 1e-6 of the optimum at every strength (widths 384 and 2,048, up to
+        # 10 classes), in half the time that 1e-8 takes.
         solved = minimize(
             _objective,
             start,

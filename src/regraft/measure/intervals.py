@@ -126,7 +126,7 @@ def interval(
         estimator = f"{found.estimator} (no resample differs){seeds}"
         return Interval(value, found.low, found.high, n, estimator, level, note)
     low, high = _ends(spread, value, level)
-    if known.proportion:
+    if known.proportion and len(spread):
         low, high = max(0.0, low), min(1.0, high)
     how = "within classes" if known.class_average else "of items"
     estimator = f"bootstrap {how}, {resamples_of(metric, resamples)} resamples{seeds}"
