@@ -59,16 +59,22 @@ def trainability(
 ) -> Trainability:
     """Work out what a protocol trains on a backbone whose modules are inserted.
 
-    The head and inserted modules always train; blocks from ``train.from_depth`` on and what follows the
-    last block train unless it is ``none``; the stem trains with ``stem: true``. The rate of depth d is
-    ``decay_per_depth ** -(L - 1 - d)`` times the peak (L blocks), what follows the blocks trains at the
-    top block's rate, the stem one below block 0 (Howard & Ruder, ACL 2018, § 3.2).
+    The head and inserted modules always train; blocks from ``train.from_depth`` on and what follows
+    the last block train unless it is ``none``; the stem trains with ``stem: true``. The rate of
+    depth d is ``decay_per_depth ** -(L - 1 - d)`` times the peak (L blocks); what follows the
+    blocks has the top block's rate, the stem the next below block 0 (Howard & Ruder, ACL 2018,
+    § 3.2). The head's is ``head_factor`` times the peak.
+
+    Args:
+        protocol: A resolved protocol.
+        backbone: The adapted backbone.
+        inserted: What was inserted into it.
+        head: The head.
 
     Raises:
         ConfigError: The stem shall train but block 0 shall not.
     """
-    n_blocks = backbone.n_blocks
-    from_depth = depth_index(protocol["train"]["from_depth"], n_blocks)
+    from_depth = depth_index(protocol["train"]["from_depth"], backbone.n_blocks)
     trains_blocks = protocol["train"]["from_depth"] != "none"
     stem = bool(protocol["train"]["stem"])
     if stem and from_depth > 0:
@@ -78,27 +84,25 @@ def trainability(
             where="train.stem",
         )
     new = {name for part in inserted for name in part.parameter_names}
-    rate = protocol["rate"]
+    decay, head_factor = (float(protocol["rate"][k]) for k in ("decay_per_depth", "head_factor"))
+    lowest = backbone.n_blocks
     members: dict[tuple[float, bool], list[str]] = {}
     for name, parameter in head.named_parameters():
-        key = (float(rate["head_factor"]), parameter.ndim > 1)
-        members.setdefault(key, []).append(f"head.{name}")
-    depths = [n_blocks]
+        members.setdefault((head_factor, parameter.ndim > 1), []).append(f"head.{name}")
     for name, parameter in backbone.module.named_parameters():
         depth = backbone.depth_of(name)
         own = trains_blocks and (depth >= from_depth if depth >= 0 else stem)
         if not (own or name in new):
             continue
-        depths.append(depth)
-        below_top = max(0, n_blocks - 1 - depth)
-        key = (float(rate["decay_per_depth"]) ** -below_top, parameter.ndim > 1)
+        lowest = min(lowest, max(depth, 0))
+        rate_factor = decay ** -max(0, backbone.n_blocks - 1 - depth)
         state_name = f"module.{name}" if name in new else f"backbone.{name}"
-        members.setdefault(key, []).append(state_name)
+        members.setdefault((rate_factor, parameter.ndim > 1), []).append(state_name)
     groups = tuple(ParameterGroup(tuple(n), *key) for key, n in sorted(members.items()))
     return Trainability(
         names=frozenset(name for group in groups for name in group.names),
         groups=groups,
-        lowest_depth=max(0, min(depths)),
+        lowest_depth=lowest,
         backbone=trains_blocks,
         stem=stem,
     )

@@ -9,6 +9,7 @@ from pydantic import Field
 from torch import nn
 
 from regraft.config.spec import Spec as Base
+from regraft.errors import ShapeError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -38,15 +39,21 @@ def build(
         width: Features in.
         n_classes: Logits out.
         seed: Seed of a random start.
-        solved: Weight (C, width) and bias (C,) of the solved head; None starts as ``random`` does.
+        solved: Weight (C, width) and bias (C,) of the head that ``probe`` and ``centroid`` start
+            from; None starts them as ``random`` does.
+
+    Raises:
+        ShapeError: The solved head has another shape.
     """
+    if solved is not None and solved[0].shape != (n_classes, width):
+        raise ShapeError(f"the solved head is {solved[0].shape}, not {(n_classes, width)}.")
     head = nn.Linear(width, n_classes)
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         head.bias.zero_()
         if spec.start == "zero":
             head.weight.zero_()
-        elif solved is not None:
+        elif spec.start != "random" and solved is not None:
             head.weight.copy_(torch.as_tensor(solved[0]))
             head.bias.copy_(torch.as_tensor(solved[1]))
         else:

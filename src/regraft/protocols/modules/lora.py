@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
-from peft import LoraConfig, inject_adapter_in_model
+from peft import inject_adapter_in_model
 from pydantic import Field
 from torch import nn
 
 from regraft.config.spec import Spec as Base
-from regraft.protocols.insertion import Inserted, depths_hit, refuse_nothing
+from regraft.protocols.insertion import Inserted, Roles, depths_hit, layers_named, layers_with
+from regraft.protocols.peft_folder import ADAPTER, lora_config, read_lora, write_lora
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from regraft.backbones.backbone import Backbone
 
-_ADAPTER = "default"
-_PEFT_PREFIX = "base_model.model."
-_LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
+_CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
 
 class Spec(Base):
@@ -30,8 +28,13 @@ class Spec(Base):
     rank: int = Field(8, ge=1, le=1024)
     alpha: float = Field(16.0, gt=0.0)
     dropout: float = Field(0.0, ge=0.0, lt=1.0)
-    on: str | list[str] = Field(
-        "auto", description="roles; auto is attention, or convolutions where there is none"
+    on: Roles = Field(
+        "auto",
+        description="roles; auto is attention, or where there is none convolutions and linear "
+        "layers",
+    )
+    layers: tuple[str, ...] = Field(
+        (), description="dotted names of layers, at any depth, in place of roles"
     )
 
 
@@ -39,32 +42,34 @@ def insert(spec: Spec, backbone: Backbone, *, from_depth: int, seed: int) -> Ins
     """Put LoRA layers into the blocks from `from_depth` on, in place; they change nothing yet.
 
     Raises:
-        ConfigError: No layer of the roles named lies in these blocks.
+        ConfigError: A role has no layer in these blocks, or a layer named is not one.
     """
-    roles = _roles(spec, backbone)
-    targets = [
-        name
-        for name, role in backbone.roles.items()
-        if role in roles
-        and from_depth <= backbone.depth_of(name) < backbone.n_blocks
-        and _takes_lora(backbone.module.get_submodule(name))
-    ]
-    refuse_nothing("lora", targets, " or ".join(sorted(roles)), backbone)
+    module = backbone.module
+    if spec.layers:
+        targets = layers_named(spec.layers, backbone, kind="lora", fits=_takes_lora)
+        named = depths_hit(backbone, targets)
+    else:
+        targets = layers_with(
+            spec.on, backbone, kind="lora", from_depth=from_depth, fits=_takes_lora
+        )
+        named = tuple(range(from_depth, backbone.n_blocks))
+    config = lora_config(rank=spec.rank, alpha=spec.alpha, dropout=spec.dropout, targets=targets)
     state = torch.get_rng_state()
     torch.default_generator.manual_seed(seed)
     try:
-        inject_adapter_in_model(_config(spec, targets), backbone.module, adapter_name=_ADAPTER)
+        inject_adapter_in_model(config, module, adapter_name=ADAPTER)
     finally:
         torch.set_rng_state(state)
+    for name in targets:
+        module.get_submodule(name).eval()
+    _forbid_fused_layers(module, targets)
     prefixes = tuple(f"{name}.lora_" for name in targets)
     return Inserted(
         kind="lora",
-        module_names=tuple(targets),
-        parameter_names=tuple(
-            name for name, _ in backbone.module.named_parameters() if name.startswith(prefixes)
-        ),
+        module_names=targets,
+        parameter_names=tuple(n for n, _ in module.named_parameters() if n.startswith(prefixes)),
         depths_hit=depths_hit(backbone, targets),
-        depths_named=tuple(range(from_depth, backbone.n_blocks)),
+        depths_named=named,
     )
 
 
@@ -79,63 +84,41 @@ def peft_files(
         parameters: Values by parameter name, as `Inserted.parameter_names` gives them.
         base: Name or folder of the base model.
     """
-    config = _config(spec, targets).to_dict()
-    plain = {k: sorted(v) if isinstance(v, set) else v for k, v in config.items()}
-    plain |= {"base_model_name_or_path": base, "peft_type": "LORA", "inference_mode": True}
-    plain = {k: v for k, v in plain.items() if _is_plain(v)}
-    tensors = {
-        _PEFT_PREFIX + name.replace(f".{_ADAPTER}.", "."): value
-        for name, value in parameters.items()
-    }
-    return plain, tensors
+    config = lora_config(rank=spec.rank, alpha=spec.alpha, dropout=spec.dropout, targets=targets)
+    return write_lora(config, parameters, base)
 
 
 def read_peft_files(
     config: Mapping[str, Any], tensors: Mapping[str, torch.Tensor]
 ) -> tuple[dict[str, Any], list[str], dict[str, torch.Tensor]]:
-    """Return (settings of this kind, target layers, values by our names) of a peft LoRA folder."""
-    spec = {
-        "kind": "lora",
-        "rank": int(config["r"]),
-        "alpha": float(config["lora_alpha"]),
-        "dropout": 0.0,
-        "on": "auto",
-    }
-    ours = {}
-    for name, value in tensors.items():
-        stem, factor, _ = name.removeprefix(_PEFT_PREFIX).rsplit(".", 2)
-        ours[f"{stem}.{factor}.{_ADAPTER}.weight"] = value
-    targets = sorted({name.partition(".lora_")[0] for name in ours})
-    return spec, targets, ours
+    """Return (settings of this kind, target layers, values by our names) of a peft LoRA folder.
+
+    Raises:
+        GraftError: It is not LoRA, or uses a variant that this kind does not compute.
+    """
+    folder = read_lora(config, tensors)
+    spec = Spec(rank=folder.rank, alpha=folder.alpha, layers=folder.layers)
+    return spec.model_dump(mode="json"), list(folder.layers), folder.parameters
 
 
-def _roles(spec: Spec, backbone: Backbone) -> set[str]:
-    if isinstance(spec.on, list):
-        return set(spec.on)
-    if spec.on != "auto":
-        return {spec.on}
-    attention = {"attention_in", "attention_out"}
-    return attention if attention & set(backbone.roles.values()) else {"convolution"}
+def _takes_lora(part: nn.Module) -> bool:
+    """Whether a layer is a plain linear or ungrouped convolutional one that carries nothing yet."""
+    plain = isinstance(part, nn.Linear | nn.Conv1d | nn.Conv2d | nn.Conv3d)
+    grouped = isinstance(part, _CONVOLUTIONS) and part.groups > 1
+    return plain and not grouped and not any(True for _ in part.children())
 
 
-def _takes_lora(module: nn.Module) -> bool:
-    grouped = isinstance(module, nn.Conv1d | nn.Conv2d | nn.Conv3d) and module.groups > 1
-    return isinstance(module, _LAYERS) and not grouped
+def _forbid_fused_layers(module: nn.Module, targets: Sequence[str]) -> None:
+    """Keep torch's own transformer layers from computing, in evaluation, with the bare weights.
+
+    Their fused path reads ``linear1.weight`` and never calls ``linear1``; a hook switches it off.
+    """
+    for name, part in module.named_modules():
+        inside = any(target.startswith(f"{name}.") for target in targets)
+        if isinstance(part, nn.TransformerEncoderLayer) and inside:
+            part.register_forward_hook(unfused)
 
 
-def _config(spec: Spec, targets: Sequence[str]) -> LoraConfig:
-    return LoraConfig(
-        r=spec.rank,
-        lora_alpha=spec.alpha,
-        lora_dropout=spec.dropout,
-        target_modules=sorted(targets),
-        bias="none",
-    )
-
-
-def _is_plain(value: object) -> bool:
-    try:
-        json.dumps(value)
-    except TypeError:
-        return False
-    return True
+def unfused(_: nn.Module, __: Any, output: Any) -> Any:
+    """Return the output as it is; that this hook is there is what counts."""
+    return output

@@ -42,4 +42,5 @@ def predict(
 ) -> np.ndarray[Any, Any]:
     """Return logits (n, C)."""
     del spec
-    return data.need_features() @ state["weight"].T + state["bias"]
+    logits: np.ndarray[Any, Any] = data.need_features() @ state["weight"].T + state["bias"]
+    return logits

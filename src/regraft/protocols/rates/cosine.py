@@ -11,12 +11,16 @@ from regraft.config.spec import Spec as Base
 
 
 class Spec(Base):
-    """Linear warm-up over ``warmup`` of the steps, then a half cosine to zero (Loshchilov & Hutter, ICLR 2017)."""
+    """Linear warm-up, then a half cosine to zero (Loshchilov & Hutter, ICLR 2017)."""
 
     kind: Literal["cosine"] = "cosine"
     peak: float = Field(1e-3, gt=0.0, le=10.0)
-    decay_per_depth: float = Field(1.0, ge=1.0, le=100.0, description="rate of a block over the next lower")
-    head_factor: float = Field(1.0, gt=0.0, le=1000.0, description="rate of the head over the top block")
+    decay_per_depth: float = Field(
+        1.0, ge=1.0, le=100.0, description="rate of a block over the next lower"
+    )
+    head_factor: float = Field(
+        1.0, gt=0.0, le=1000.0, description="rate of the head over the top block"
+    )
     warmup: float = Field(0.1, ge=0.0, lt=1.0, description="share of the steps")
 
 

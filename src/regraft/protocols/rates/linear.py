@@ -14,8 +14,12 @@ class Spec(Base):
 
     kind: Literal["linear"] = "linear"
     peak: float = Field(1e-3, gt=0.0, le=10.0)
-    decay_per_depth: float = Field(1.0, ge=1.0, le=100.0, description="rate of a block over the next lower")
-    head_factor: float = Field(1.0, gt=0.0, le=1000.0, description="rate of the head over the top block")
+    decay_per_depth: float = Field(
+        1.0, ge=1.0, le=100.0, description="rate of a block over the next lower"
+    )
+    head_factor: float = Field(
+        1.0, gt=0.0, le=1000.0, description="rate of the head over the top block"
+    )
     warmup: float = Field(0.1, ge=0.0, lt=1.0, description="share of the steps")
 
 

@@ -15,8 +15,12 @@ class Spec(Base):
 
     kind: Literal["slanted_triangular"] = "slanted_triangular"
     peak: float = Field(1e-2, gt=0.0, le=10.0)
-    decay_per_depth: float = Field(2.6, ge=1.0, le=100.0, description="rate of a block over the next lower")
-    head_factor: float = Field(1.0, gt=0.0, le=1000.0, description="rate of the head over the top block")
+    decay_per_depth: float = Field(
+        2.6, ge=1.0, le=100.0, description="rate of a block over the next lower"
+    )
+    head_factor: float = Field(
+        1.0, gt=0.0, le=1000.0, description="rate of the head over the top block"
+    )
     cut: float = Field(0.1, gt=0.0, lt=1.0, description="share of the steps that climb")
     ratio: float = Field(32.0, gt=1.0, description="peak over the lowest rate")
 
@@ -28,7 +32,9 @@ def factor(spec: Spec, *, step: int, total: int) -> float:
         >>> [round(0.01 * factor(Spec(), step=t, total=1000), 8) for t in (0, 50, 100, 550, 1000)]
         [0.0003125, 0.00515625, 0.01, 0.00515625, 0.0003125]
     """
-    cut = max(1, math.floor(total * spec.cut))
-    climbing = step < cut
-    share = step / cut if climbing else 1.0 - (step - cut) / (cut * (1.0 / spec.cut - 1.0))
+    climb = max(1, math.floor(total * spec.cut))
+    # The paper's cut · (1/cut_frac − 1); equal where total · cut_frac is whole, which few steps
+    # are not: the fall would then end too high.
+    fall = max(1, total - climb)
+    share = step / climb if step < climb else 1.0 - (step - climb) / fall
     return (1.0 + max(share, 0.0) * (spec.ratio - 1.0)) / spec.ratio

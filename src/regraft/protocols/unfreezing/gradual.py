@@ -19,6 +19,17 @@ class Spec(Base):
 
 
 def lowest_open(spec: Spec, *, epoch: int, from_depth: int, n_blocks: int) -> int:
-    """Return the lowest block that trains in an epoch (0 is the first), never below `from_depth`."""
+    """Return the lowest block that trains in an epoch, never below `from_depth`.
+
+    Args:
+        spec: The settings.
+        epoch: 0 is the first.
+        from_depth: The lowest block that the protocol trains.
+        n_blocks: Blocks of the backbone; this many means that the head alone trains.
+
+    Example:
+        >>> [lowest_open(Spec(), epoch=e, from_depth=1, n_blocks=4) for e in range(5)]
+        [4, 3, 2, 1, 1]
+    """
     stages = epoch // spec.every + (0 if spec.head_first else 1)
     return max(from_depth, n_blocks - stages * spec.blocks)
