@@ -18,6 +18,7 @@ _HASH_SIDE = 16
 _BANDS = 16
 _MOST_BITS = 15  # with 16 bands, any pair that differs in at most 15 bits shares a band
 _BLOCK = 1024
+_MOST_PAIRS = 1 << 20
 _THUMB_SIDE = 32
 _SMALLEST_SIDE = 32  # below, a perceptual hash is mostly chance
 _FLAT = 6.0  # grey levels: walls, skies, blank pages look alike without being the same picture
@@ -79,22 +80,40 @@ def clusters(keys: Sequence[str], looks: Sequence[Look | None] | None) -> np.nda
     """
     first: dict[str, int] = {}
     of_key = np.array([first.setdefault(key, i) for i, key in enumerate(keys)], np.int64)
-    edges = [np.stack([np.arange(len(keys)), of_key], axis=1)]
+    found = of_key
     if looks is not None:
         rows = np.array([i for i in first.values() if looks[i] is not None], np.int64)
         chosen = [look for i in rows if (look := looks[i]) is not None]
-        edges += [rows[pairs] for pairs in _near_pairs(chosen)]
-    return first_of_component(np.concatenate(edges), len(keys))
+        for pairs in _gathered(_near_pairs(chosen)):
+            found = _joined(found, rows[pairs])
+    return found
 
 
-def first_of_component(edges: Pairs, n: int) -> np.ndarray[Any, Any]:
-    """Return for each of n nodes the least node it is connected with; edges have shape (m, 2)."""
-    graph = coo_array((np.ones(len(edges), np.int8), (edges[:, 0], edges[:, 1])), shape=(n, n))
+def _joined(found: np.ndarray[Any, Any], pairs: Pairs) -> np.ndarray[Any, Any]:
+    """Return the first item of each cluster after joining the clusters of some pairs (m, 2)."""
+    n = len(found)
+    one = np.concatenate([np.arange(n), pairs[:, 0]])
+    two = np.concatenate([found, pairs[:, 1]])
+    graph = coo_array((np.ones(len(one), np.int8), (one, two)), shape=(n, n))
     _, component = connected_components(graph, directed=False)
     first = np.full(n, n, np.int64)
     np.minimum.at(first, component, np.arange(n))
     least: np.ndarray[Any, Any] = first[component]
     return least
+
+
+def _gathered(pairs: Iterator[Pairs]) -> Iterator[Pairs]:
+    """Yield the same pairs in arrays of about a million, so that memory stays bounded."""
+    held: list[Pairs] = []
+    n = 0
+    for some in pairs:
+        held.append(some)
+        n += len(some)
+        if n >= _MOST_PAIRS:
+            yield np.concatenate(held)
+            held, n = [], 0
+    if n:
+        yield np.concatenate(held)
 
 
 def _near_pairs(looks: Sequence[Look]) -> Iterator[Pairs]:
@@ -130,19 +149,24 @@ def _alike(hashes: _Hashes, members: np.ndarray[Any, Any], band: int) -> Iterato
             near = np.argwhere(signs[block] @ signs[against].T >= least)
             one, two = block[near[:, 0]], against[near[:, 1]]
             is_new = (one < two) & (bands[one, :band] != bands[two, :band]).all(axis=1)
-            pairs = np.stack([one[is_new], two[is_new]], axis=1)
-            for part in np.array_split(pairs, 1 + len(pairs) // _BLOCK):
-                yield part[_agreement(hashes.thumbnails, part) >= _ALIKE]
+            one, two = one[is_new], two[is_new]
+            is_alike = _agreement(hashes.thumbnails, one, two) >= _ALIKE
+            yield np.stack([one[is_alike], two[is_alike]], axis=1)
 
 
-def _agreement(thumbnails: np.ndarray[Any, Any], pairs: Pairs) -> np.ndarray[Any, Any]:
+def _agreement(
+    thumbnails: np.ndarray[Any, Any], one: np.ndarray[Any, Any], two: np.ndarray[Any, Any]
+) -> np.ndarray[Any, Any]:
     """Return the correlation of the two thumbnails of each pair, shape (m,)."""
-    sides = []
-    for side in (0, 1):
-        values = thumbnails[pairs[:, side]].astype(np.float32)
+    sides, places = [], []
+    for rows in (one, two):
+        members, place = np.unique(rows, return_inverse=True)
+        values = thumbnails[members].astype(np.float32)
         values -= values.mean(axis=1, keepdims=True)
         sides.append(values / np.linalg.norm(values, axis=1, keepdims=True))
-    agreement: np.ndarray[Any, Any] = (sides[0] * sides[1]).sum(axis=1)
+        places.append(place)
+    # All pairs of the members, not those asked for alone: bursts of frames ask for nearly all.
+    agreement: np.ndarray[Any, Any] = (sides[0] @ sides[1].T)[places[0], places[1]]
     return agreement
 
 

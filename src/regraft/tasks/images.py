@@ -43,7 +43,7 @@ _DAMAGE = (
     TypeError,
     ArithmeticError,
     AttributeError,
-    NotImplementedError,
+    RuntimeError,
     MemoryError,
     struct.error,
     zlib.error,
