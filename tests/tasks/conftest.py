@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import struct
+import zlib
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -7,7 +9,7 @@ import pytest
 from PIL import Image
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
 
@@ -39,6 +41,23 @@ def write_photos(tmp_path: Path) -> WritePhotos:
 
 
 @pytest.fixture
-def photo_of() -> object:
+def photo_of() -> Callable[..., Image.Image]:
     """Return the maker of photos itself."""
     return photo
+
+
+@pytest.fixture
+def hollow_png() -> Callable[[int], bytes]:
+    """Return the maker of PNGs that promise so many pixels a side and hold none."""
+
+    def chunk(name: bytes, data: bytes) -> bytes:
+        checksum = struct.pack(">I", zlib.crc32(name + data))
+        return struct.pack(">I", len(data)) + name + data + checksum
+
+    def make(side: int) -> bytes:
+        header = chunk(b"IHDR", struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0))
+        return (
+            b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
+        )
+
+    return make

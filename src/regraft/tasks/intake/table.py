@@ -88,6 +88,10 @@ def rows_of_frame(
     Raises:
         DataError: A column named is not there, or none can be guessed; labels are missing.
     """
+    if kind == "array":
+        raise DataError(
+            "a table holds texts or image paths, not arrays. Give arrays from Python.", where=where
+        )
     notes: list[str] = []
     group = named_column(frame, columns.group, where, "groups")
     time = named_column(frame, columns.time, where, "times")
