@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from scipy.stats import binomtest, norm
+from scipy.stats import binomtest, norm, poisson
 from sklearn.metrics import roc_auc_score
 
 from regraft.errors import ConfigError, ShapeError
@@ -277,6 +277,20 @@ def test_the_paired_difference_of_accuracies_has_its_known_spread() -> None:
     deviation = np.sqrt((40 / 300 - (20 / 300) ** 2) / 299)
     assert found.high - found.low == pytest.approx(2 * norm.ppf(0.975) * deviation, rel=0.06)
     assert detectable_difference(found) == pytest.approx(2.8016 * deviation, rel=0.06)
+
+
+@pytest.mark.parametrize(("differ", "known"), [(1, 0.63), (4, 0.069), (6, 0.0226), (8, 0.0085)])
+def test_a_few_items_that_differ_are_no_proof(differ: int, known: float) -> None:
+    p, labels = with_accuracy(400, 300)
+    better = p.copy()
+    better[0, -differ:] = p[0, -differ:, ::-1]
+    found = paired_bootstrap("accuracy", better, p, labels)
+    # Resamples hold a Poisson(k) number X of the k items: P(|X − k| ≥ k) = P(X = 0) + P(X ≥ 2k).
+    assert found.p == pytest.approx(
+        poisson.pmf(0, differ) + poisson.sf(2 * differ - 1, differ), abs=0.015
+    )
+    assert found.p == pytest.approx(known, abs=0.015)
+    assert found.tie == (differ < 5)
 
 
 def test_equal_arms_are_called_different_about_one_time_in_twenty() -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from regraft.features.solved import logistic_path
+from regraft.measure.calibration import fit_temperature
 from regraft.measure.intervals import wilson
 from regraft.measure.metrics import softmax
 from regraft.seeds import numpy_generator
@@ -77,8 +78,9 @@ def task_card(task: Task, *, features: np.ndarray[Any, Any] | None = None) -> di
 def label_noise(task: Task, features: np.ndarray[Any, Any]) -> dict[str, Any] | None:
     """Estimate the share of wrong labels by out-of-fold disagreement of a linear probe.
 
-    A label is suspect when a probe that did not see the item gives another class at least 0.8. At
-    most 5,000 items are looked at. None where a class has fewer than two items.
+    A label is suspect when a probe that did not see the item gives another class at least 0.8,
+    after temperature scaling, so that neither a timid nor a bold probe moves the share. At most
+    5,000 items are looked at. None where a class has fewer than two items.
     """
     labels = task.development.labels
     if np.bincount(labels, minlength=len(task.classes)).min() < 2:
@@ -132,16 +134,16 @@ def effective_rank(features: np.ndarray[Any, Any]) -> float:
 def _out_of_fold(
     features: np.ndarray[Any, Any], labels: np.ndarray[Any, Any], n_classes: int
 ) -> np.ndarray[Any, Any]:
-    """Return the class probabilities (n, C) of probes that did not see the item."""
+    """Return calibrated class probabilities (n, C) of probes that did not see the item."""
     fold = np.empty(len(labels), np.int64)
     for label in np.unique(labels):
         rows = np.flatnonzero(labels == label)
         fold[rows] = np.arange(len(rows)) % _FOLDS
-    probabilities = np.zeros((len(labels), n_classes))
+    logits = np.zeros((len(labels), n_classes))
     for held in np.unique(fold):
         inside, outside = fold != held, fold == held
         probe = logistic_path(
             features[inside], labels[inside], n_classes, strengths=np.array([_STRENGTH])
         )[0]
-        probabilities[outside] = softmax(probe.logits(features[outside]))
-    return probabilities
+        logits[outside] = probe.logits(features[outside])
+    return softmax(logits / fit_temperature(logits, labels))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from regraft.measure.metrics import metric_named
-from regraft.measure.resampling import centred, mean_score, resampled_scores, resamples_of
+from regraft.measure.resampling import mean_score, resampled_scores, resamples_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -91,14 +91,16 @@ def paired_bootstrap(
         seed: Of the resampling.
 
     Returns:
-        A − B, p = 2 · min(P(d* ≤ 0), P(d* ≥ 0)) with one added to counts, at most 1.
+        A − B = d with the symmetric interval d ± q, q the 0.95 quantile of |d* − d|, and
+        p = (1 + #{|d* − d| ≥ |d|}) / (1 + resamples). Where few items differ between A and B the
+        equal-tailed form calls four of four a difference (p = 0.04); this one does not (0.07).
 
     Raises:
         ConfigError: The metric is unknown, or is ``mean_cost`` and no costs are given.
         ShapeError: The shapes do not fit together.
 
     Reference:
-        Efron & Tibshirani, An Introduction to the Bootstrap (1993), sections 13.3 and 15.4.
+        Hall, On Symmetric Bootstrap Confidence Intervals, J. R. Statist. Soc. B 50 (1988).
     """
     draws = resampled_scores(metric, [a, b], labels, costs=costs, resamples=resamples, seed=seed)
     values = [mean_score(metric, arm, labels, costs=costs) for arm in (a, b)]
@@ -122,16 +124,16 @@ def comparison_of(
     """
     sign = metric_named(metric).sign
     difference = sign * (values[0] - values[1])
-    spread = centred(sign * (draws[0] - draws[1]), difference)
+    resampled = sign * (draws[0] - draws[1])
+    moved = np.abs(resampled[~np.isnan(resampled)] - difference)
     kind = "within classes" if metric_named(metric).class_average else "of items"
     estimator = f"paired bootstrap {kind}, {resamples_of(metric, len(draws[0]))} resamples"
-    if not len(spread):
+    if not len(moved):
         return Comparison(difference, difference, difference, 1.0, n, estimator)
-    below = 1 + int((spread <= _ROUNDING).sum())
-    above = 1 + int((spread >= -_ROUNDING).sum())
-    p = min(1.0, 2 * min(below, above) / (1 + len(spread)))
-    low, high = np.quantile(spread, [ALPHA / 2, 1 - ALPHA / 2])
-    return Comparison(difference, float(low), float(high), p, n, estimator)
+    as_far = int((moved >= abs(difference) - _ROUNDING).sum())
+    p = (1 + as_far) / (1 + len(moved))
+    half = float(np.quantile(moved, 1 - ALPHA))
+    return Comparison(difference, difference - half, difference + half, p, n, estimator)
 
 
 def holm(p: Sequence[float]) -> list[float]:
