@@ -25,8 +25,9 @@ if TYPE_CHECKING:
     import numpy as np
 
     from regraft.config.study import TaskSpec
+    from regraft.tasks.intake.inspection import Inspection
     from regraft.tasks.intake.record import Intake
-    from regraft.tasks.intake.rows import Part
+    from regraft.tasks.intake.rows import Rows
     from regraft.tasks.items import Items
 
 Splits = Literal["auto", "given", "stratified", "grouped", "time"]
@@ -90,15 +91,14 @@ class Task:
         """Read labelled data in any of its forms.
 
         Args:
-            data: A folder with a folder of images per class (perhaps in train/val/test folders), a
-                CSV/TSV/Parquet/JSONL file of texts or image paths, a folder with train/dev/test
-                files, a folder saved by `datasets`, ``(inputs, labels)``, or
-                ``{"train": (inputs, labels), …}``.
+            data: A folder of images in a folder per class (perhaps below train/val/test), a table
+                of texts or image paths, a folder of such tables, one that `datasets` saved,
+                ``(inputs, labels)``, or ``{"train": (inputs, labels), …}``.
             metric: A name of `regraft.measure.metrics.METRICS`.
             target: Success criterion; a number means the metric must reach it.
             kind: ``image``, ``text`` or ``array``; guessed if not given.
-            input: Column of the inputs; label, group and time alike.
-            label: Column of the labels.
+            input: Column of the inputs; guessed if not given.
+            label: Column of the labels; guessed if not given.
             group: Column whose values must not straddle parts (patient, author).
             time: Column to split by; the newest items are tested.
             splits: ``auto`` takes given parts, else time, groups or stratification as columns say.
@@ -113,29 +113,17 @@ class Task:
             DataError: The data cannot be used; the message names the file, row or column.
             ConfigError: Metric, kind, splits, shares, weights or costs are wrong.
         """
-        metric_named(metric)
-        _check_choices(kind, splits, (validation, test))
+        _check_choices(metric, kind, splits, (validation, test))
         rows, source = read_rows(data, Columns(input, label, group, time), kind)
-        parts_given = set(rows.parts)
-        inspection = inspect_rows(rows, allow_bad=allow_bad, where=source)
-        _check_parts_left(parts_given - set(rows.parts), source)
-        classes = class_names(rows, source)
-        parts = divide(rows, inspection, classes, Wish(splits, validation, test, seed, source))
-        return cls(
-            name=Path(source).resolve().name if isinstance(data, str | Path) else "arrays",
-            kind=rows.kind,
-            classes=classes,
-            metric=metric,
+        inspection = _inspected(rows, source, allow_bad=allow_bad)
+        name = Path(source).resolve().name if isinstance(data, str | Path) else "arrays"
+        wish = Wish(splits, validation, test, seed, source)
+        task = _divided(rows, inspection, wish, name=name, metric=metric)
+        return replace(
+            task,
             target=None if target is None else str(target),
-            development=parts.development,
-            units=parts.units,
-            repeats=parts.repeats,
-            folds=parts.folds,
-            sealed=SealedPart(parts.test),
-            intake=summarise(rows, inspection, parts, source),
-            validation_share=validation,
-            class_weights=class_weight_array(class_weights, classes, parts.development.labels),
-            costs=cost_array(costs, classes),
+            class_weights=class_weight_array(class_weights, task.classes, task.development.labels),
+            costs=cost_array(costs, task.classes),
         )
 
     def __repr__(self) -> str:
@@ -230,7 +218,8 @@ def _plain(array: np.ndarray[Any, Any] | None) -> Any:
     return None if array is None else array.tolist()
 
 
-def _check_choices(kind: str | None, splits: str, shares: tuple[float, float]) -> None:
+def _check_choices(metric: str, kind: str | None, splits: str, shares: tuple[float, float]) -> None:
+    metric_named(metric)
     if kind is not None and kind not in get_args(InputKind):
         raise ConfigError(
             f"unknown {kind!r}.{did_you_mean(kind, get_args(InputKind))}", where="kind"
@@ -244,8 +233,30 @@ def _check_choices(kind: str | None, splits: str, shares: tuple[float, float]) -
             raise ConfigError(f"{share} is no share; give a number between 0 and 1.", where=name)
 
 
-def _check_parts_left(lost: set[Part], where: str) -> None:
-    if lost:
+def _divided(rows: Rows, inspection: Inspection, wish: Wish, *, name: str, metric: str) -> Task:
+    classes = class_names(rows, wish.where)
+    parts = divide(rows, inspection, classes, wish)
+    return Task(
+        name=name,
+        kind=rows.kind,
+        classes=classes,
+        metric=metric,
+        target=None,
+        development=parts.development,
+        units=parts.units,
+        repeats=parts.repeats,
+        folds=parts.folds,
+        sealed=SealedPart(parts.test),
+        intake=summarise(rows, inspection, parts, wish.where),
+        validation_share=wish.validation,
+    )
+
+
+def _inspected(rows: Rows, where: str, *, allow_bad: bool) -> Inspection:
+    given = set(rows.parts)
+    inspection = inspect_rows(rows, allow_bad=allow_bad, where=where)
+    if lost := given - set(rows.parts):
         raise DataError(
             f"no item of the {min(lost)} part can be used. Mend or remove it.", where=where
         )
+    return inspection
