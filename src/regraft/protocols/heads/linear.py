@@ -47,7 +47,8 @@ def build(
     """
     if solved is not None and solved[0].shape != (n_classes, width):
         raise ShapeError(f"the solved head is {solved[0].shape}, not {(n_classes, width)}.")
-    head = nn.Linear(width, n_classes)
+    # torch's own initialisation would draw from the global generator
+    head: nn.Linear = nn.utils.skip_init(nn.Linear, width, n_classes)
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         head.bias.zero_()

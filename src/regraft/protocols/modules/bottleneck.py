@@ -38,8 +38,9 @@ class Bottleneck(nn.Module):
 
     def __init__(self, width: int, inner: int, generator: torch.Generator) -> None:
         super().__init__()
-        self.down = nn.Linear(width, inner)
-        self.up = nn.Linear(inner, width)
+        # torch's own initialisation would draw from the global generator
+        self.down = nn.utils.skip_init(nn.Linear, width, inner)
+        self.up = nn.utils.skip_init(nn.Linear, inner, width)
         with torch.no_grad():
             nn.init.normal_(self.down.weight, std=width**-0.5, generator=generator)
             nn.init.zeros_(self.down.bias)
@@ -53,6 +54,7 @@ class Bottleneck(nn.Module):
     def adapt(self, hidden: torch.Tensor) -> torch.Tensor:
         """Return the adapted hidden state, of the same shape: (B, T, D), (B, D) or (B, C, H, W)."""
         rows = hidden.movedim(1, -1) if hidden.ndim == 4 else hidden  # (B, H, W, C)
+        rows = rows.contiguous()  # else torch's kernel, and the last digits, hang on requires_grad
         update = self.up(nn.functional.gelu(self.down(rows)))
         if hidden.ndim == 4:
             update = update.movedim(-1, 1)  # (B, C, H, W)

@@ -60,6 +60,7 @@ def insert(spec: Spec, backbone: Backbone, *, from_depth: int, seed: int) -> Ins
         inject_adapter_in_model(config, module, adapter_name=ADAPTER)
     finally:
         torch.set_rng_state(state)
+    del module.peft_config  # peft's mark on the model: a second insertion would warn of it
     for name in targets:
         module.get_submodule(name).eval()
     _forbid_fused_layers(module, targets)
