@@ -1,0 +1,270 @@
+"""The key numbers, the badges of the verdict, and the facts of the task card."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from regraft.measure.intervals import wilson
+from regraft.report import words
+from regraft.report.reading import metric_of, score_of, winner_of
+from regraft.report.words import Cell, Table
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    Record = Mapping[str, Any]
+
+_CONTROLS = ("control_without_transfer", "control_without_fine_tuning")
+_PARTS = {"test": "sealed test part", "validation": "validation"}
+
+
+class Fact(NamedTuple):
+    """A number with its name, what is said under it, and what it says on hovering."""
+
+    name: str
+    value: str
+    note: str = ""
+    title: str = ""
+
+
+class Badge(NamedTuple):
+    """A short verdict; `tone` is good, bad, unsure or plain, `sign` repeats it without colour."""
+
+    text: str
+    tone: str
+    sign: str
+
+
+_KINDS = {
+    "recommend": Badge("Fine-tune", "plain", "→"),
+    "do_not_fine_tune": Badge("Do not fine-tune", "plain", "■"),
+    "do_not_transfer": Badge("Do not transfer", "plain", "■"),
+}
+_CONFIRMED = {
+    True: Badge("Confirmed on the sealed test part", "good", "✓"),
+    False: Badge("Not confirmed on the sealed test part", "bad", "✕"),
+    None: Badge("The sealed test part leaves it undecided", "unsure", "?"),
+}
+_TARGET = {"met": ("met", "good", "✓"), "not_met": ("not met", "bad", "✕")}
+
+
+def badges(record: Record) -> list[Badge]:
+    """Return what the verdict is, whether it held, and whether the target was met."""
+    verdict, target = record["verdict"], record.get("target")
+    kind = _KINDS.get(verdict["kind"], Badge(verdict["kind"].replace("_", " "), "plain", "→"))
+    found = [kind, _CONFIRMED[verdict["confirmed"]]]
+    if target:
+        word, tone, sign = _TARGET.get(target["status"], ("undecided", "unsure", "?"))
+        found.append(Badge(f"Target {target['text']} {word}", tone, sign))
+    return found
+
+
+def key_facts(record: Record) -> list[Fact]:
+    """Return the numbers that a reader wants first."""
+    winner = winner_of(record)
+    if winner is None:
+        return []
+    found = [_quality(record, winner), _lead(record), _cost(record, winner), _trained(winner)]
+    found += [_labels(record), _calibration(record), _openings(record)]
+    return [one for one in found if one is not None]
+
+
+def _quality(record: Record, winner: Mapping[str, Any]) -> Fact | None:
+    metric = metric_of(record)
+    for part, name in _PARTS.items():
+        score = score_of(winner, part, metric)
+        if score is not None:
+            note = f"{words.interval_text(score)} on the {name}, n = {words.count(score.get('n'))}"
+            title = words.score_title(score)
+            return Fact(words.metric_title(metric), words.number(score["value"]), note, title)
+    return None
+
+
+def _lead(record: Record) -> Fact | None:
+    """Return the winner's lead over the control that came nearest on validation."""
+    controls = [
+        arm for arm in record["arms"] if arm["role"] in _CONTROLS and arm.get("versus_best")
+    ]
+    if not controls:
+        return None
+    nearest = min(controls, key=lambda arm: arm["versus_best"]["difference"] or 0.0)
+    one = nearest.get("versus_best_test") or nearest["versus_best"]
+    part = "sealed test" if nearest.get("versus_best_test") else "validation"
+    text = words.comparison_text(one)
+    value, _, interval = text.partition(" ")
+    note = f"{interval} over {nearest['title']}, the nearest control ({part})".strip()
+    return Fact("Lead over controls", value, note, words.comparison_title(one))
+
+
+def _cost(record: Record, winner: Mapping[str, Any]) -> Fact:
+    study = record["study"]
+    note = f"one run; the whole study took {words.seconds_text(study.get('seconds'))}"
+    if study.get("budget_seconds"):
+        note += f" of {words.seconds_text(study['budget_seconds'])}"
+    title = f"{study.get('device')}, {study.get('threads')} threads, {study.get('precision')}"
+    return Fact("Time", words.seconds_text(winner.get("seconds")), note, title)
+
+
+def _trained(winner: Mapping[str, Any]) -> Fact | None:
+    trained, total = winner.get("parameters_trained"), winner.get("parameters_total")
+    if trained is None:
+        return None
+    note = f"{words.percent(trained / total)} of {words.short_count(total)}" if total else ""
+    return Fact("Parameters trained", words.short_count(trained), note, words.count(trained))
+
+
+def _labels(record: Record) -> Fact | None:
+    task = record.get("task")
+    if not task:
+        return None
+    crossed = (task.get("folds") or 1) > 1
+    total = task["n_train"] + (0 if crossed else task["n_validation"])
+    how = f"{task['folds']} folds" if crossed else f"{words.count(task['n_validation'])} validate"
+    note = f"{how}; {words.count(task['n_test'])} sealed; {len(task['classes'])} classes"
+    return Fact("Labels used", words.count(total), note)
+
+
+def _calibration(record: Record) -> Fact | None:
+    reliability = (record.get("best") or {}).get("reliability")
+    if not reliability:
+        return None
+    before, after = reliability["ece"], reliability["ece_calibrated"]
+    note = f"{words.number(before['value'])} before temperature {reliability['temperature']:.2f}"
+    return Fact("Calibration error", words.number(after["value"]), note, words.score_title(after))
+
+
+def _openings(record: Record) -> Fact | None:
+    times = record.get("test_openings")
+    if times is None:
+        return None
+    once = "by this study alone"
+    again = "studies read it: its figures are less independent each time"
+    return Fact("Test openings", words.count(times), once if times <= 1 else again)
+
+
+def class_table(record: Record) -> Table | None:
+    """Return precision, recall and F1 of each class, the worst F1 first."""
+    best = record.get("best") or {}
+    rows = best.get("per_class")
+    if not rows:
+        return None
+    counts = best.get("confusion")
+    order = sorted(range(len(rows)), key=lambda i: (rows[i]["f1"], rows[i]["label"]))
+    return Table(
+        ("Class", "Items", "Precision", "Recall", "F1"),
+        tuple(_class_row(rows[i], counts, i) for i in order),
+        frozenset({1, 2, 3, 4}),
+    )
+
+
+def _class_row(
+    row: Mapping[str, Any], counts: Sequence[Sequence[int]] | None, place: int
+) -> tuple[Cell, ...]:
+    right = counts[place][place] if counts else 0
+    named = sum(line[place] for line in counts) if counts else 0
+    return (
+        Cell(row["label"]),
+        Cell(words.count(row["n"])),
+        Cell(words.number(row["precision"]), _proportion(right, named, "items given this class")),
+        Cell(words.number(row["recall"]), _proportion(right, row["n"], "items of this class")),
+        Cell(words.number(row["f1"]), f"n = {row['n']}; point estimate, no interval"),
+    )
+
+
+def _proportion(k: int, n: int, of: str) -> str:
+    if not n:
+        return f"n = 0 {of}"
+    one = wilson(k, n)
+    interval = words.interval_text({"low": one.low, "high": one.high})
+    return f"95 % interval {interval}; {k} of n = {n} {of}; Wilson"
+
+
+def task_facts(record: Record) -> list[Fact]:
+    """Return the task card's facts; what is unknown is left out."""
+    task = record.get("task")
+    if not task:
+        return []
+    found = [Fact("Kind", task["kind"]), Fact("Source", str(task["source"]))]
+    found += [_sizes(task), _split(task), Fact("Imbalance", f"{task['imbalance']:.1f} : 1", _ends(task))]
+    found += [_duplicates(task), *_shape(task), _noise(task), _diversity(task)]
+    if task.get("converted"):
+        parts = [f"{name}: {words.count(n)}" for name, n in task["converted"].items()]
+        found.append(Fact("Converted", "; ".join(parts)))
+    found.append(Fact("Skipped", f"{words.count(task['skipped'])} unreadable"))
+    return [one for one in found if one is not None]
+
+
+def _sizes(task: Mapping[str, Any]) -> Fact:
+    parts = [("train", "n_train"), ("validation", "n_validation"), ("sealed test", "n_test")]
+    return Fact("Items", ", ".join(f"{words.count(task[key])} {name}" for name, key in parts))
+
+
+def _split(task: Mapping[str, Any]) -> Fact:
+    folds = task.get("folds") or 1
+    return Fact("Split", task["split"], f"{folds}-fold cross-validation" if folds > 1 else "")
+
+
+def _ends(task: Mapping[str, Any]) -> str:
+    ordered = sorted(task["classes"], key=lambda one: one["train"] + one["validation"])
+    if not ordered:
+        return ""
+    least, most = ordered[0], ordered[-1]
+    return (
+        f"{most['label']} {words.count(most['train'] + most['validation'])}, "
+        f"{least['label']} {words.count(least['train'] + least['validation'])}"
+    )
+
+
+def _duplicates(task: Mapping[str, Any]) -> Fact | None:
+    found = task.get("duplicates")
+    if not found:
+        return None
+    value = f"{words.count(found['within'])} within, {words.count(found['across'])} across parts"
+    return Fact("Duplicates", value, f"{words.count(found['removed'])} removed from training")
+
+
+def _shape(task: Mapping[str, Any]) -> list[Fact | None]:
+    sizes, lengths = task.get("sizes"), task.get("lengths")
+    found: list[Fact | None] = []
+    if sizes:
+        width, height = sizes["width"], sizes["height"]
+        value = f"{width[1]:g} × {height[1]:g} pixels"
+        note = f"width {width[0]:g} – {width[2]:g}, height {height[0]:g} – {height[2]:g}"
+        found.append(Fact("Image size, median", value, note))
+    if lengths:
+        low, middle, high = lengths["words"]
+        found.append(Fact("Text length, median", f"{middle:g} words", f"{low:g} – {high:g}"))
+    return found
+
+
+def _noise(task: Mapping[str, Any]) -> Fact | None:
+    noise = task.get("label_noise")
+    if not noise:
+        return None
+    interval = f"{words.percent(noise['low'])} – {words.percent(noise['high'])}"
+    title = words.score_title(noise)
+    return Fact("Suspect labels", words.percent(noise["value"]), f"95 % interval {interval}", title)
+
+
+def _diversity(task: Mapping[str, Any]) -> Fact | None:
+    one = task.get("diversity")
+    if not one:
+        return None
+    return Fact("Diversity", f"{one['value']:.1f}", "effective dimensions", one.get("estimator") or "")
+
+
+def suspect_labels(record: Record) -> Table | None:
+    """Return the items whose labels a probe contradicts most, or None."""
+    noise = (record.get("task") or {}).get("label_noise")
+    if not noise or not noise.get("items"):
+        return None
+    rows = tuple(
+        (
+            Cell(one["item"]),
+            Cell(one["label"]),
+            Cell(one["suggested"]),
+            Cell(words.number(one["confidence"]), "probability by an out-of-fold linear probe"),
+        )
+        for one in noise["items"]
+    )
+    return Table(("Item", "Label", "Suggested", "Confidence"), rows, frozenset({3}))

@@ -1,0 +1,123 @@
+"""Learning curves: how each trained arm came to what it reached."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import plotly.graph_objects as go
+
+from regraft.report import words
+from regraft.report.figures.frame import Picture, framed
+from regraft.report.palette import DASHES, SERIES, light
+from regraft.report.reading import higher_is_better, key_of, metric_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+
+def metric_picture(record: Mapping[str, Any]) -> Picture | None:
+    """Return the validation metric against the training step, one line per trained arm."""
+    title = words.metric_title(metric_of(record))
+    return _picture(
+        record,
+        quantity="metric",
+        key="curves-metric",
+        title=f"Learning curves: {title}",
+        axis=f"{title}, validation",
+        caption=f"{title[:1].upper()}{title[1:]} on the validation items after each evaluation of the "
+        "run with the chosen learning rate.",
+    )
+
+
+def loss_picture(record: Mapping[str, Any]) -> Picture | None:
+    """Return the training loss against the training step, one line per trained arm."""
+    return _picture(
+        record,
+        quantity="train_loss",
+        key="curves-loss",
+        title="Learning curves: training loss",
+        axis="training loss",
+        caption="Mean training loss since the evaluation before. Where it still falls while the "
+        "metric does not rise, the arm overfits.",
+    )
+
+
+def _picture(
+    record: Mapping[str, Any], *, quantity: str, key: str, title: str, axis: str, caption: str
+) -> Picture | None:
+    curves = [
+        {**curve, "points": points}
+        for curve in record.get("curves") or ()
+        if (points := [one for one in curve["points"] if one.get(quantity) is not None])
+    ]
+    if not curves:
+        return None
+    winners = {key_of(arm) for arm in record["arms"] if arm["winner"]}
+    figure = go.Figure()
+    for place, curve in enumerate(curves):
+        figure.add_trace(_trace(curve, quantity, place, bold=curve["protocol"] in winners))
+    framed(figure)
+    figure.update_xaxes(title={"text": "training step"}, rangemode="tozero", nticks=6)
+    figure.update_yaxes(title={"text": axis}, nticks=6)
+    rising = quantity == "metric" and higher_is_better(record)
+    return Picture(
+        key=key,
+        title=title,
+        caption=caption,
+        description=_describe(curves, quantity, axis, rising=rising),
+        figure=figure,
+        table=_table(curves, quantity, axis),
+        height=25,
+    )
+
+
+def _trace(curve: Mapping[str, Any], quantity: str, place: int, *, bold: bool) -> go.Scatter:
+    points = curve["points"]
+    return go.Scatter(
+        x=[one["step"] for one in points],
+        y=[one[quantity] for one in points],
+        mode="lines+markers",
+        name=words.in_picture(words.short(curve["label"], 32)),
+        line={
+            "color": light(SERIES[place % len(SERIES)]),
+            "dash": DASHES[place // len(SERIES) % len(DASHES)],
+            "width": 3.5 if bold else 1.75,
+        },
+        marker={"size": 7 if bold else 4},
+        customdata=[[words.seconds_text(one.get("seconds")), f"{one['epoch']:g}"] for one in points],
+        hovertemplate="step %{x}, epoch %{customdata[1]}, %{customdata[0]}: <b>%{y:.3f}</b>",
+    )
+
+
+def _best(curve: Mapping[str, Any], quantity: str, *, rising: bool) -> Mapping[str, Any]:
+    choose = max if rising else min
+    found: Mapping[str, Any] = choose(curve["points"], key=lambda one: one[quantity])
+    return found
+
+
+def _describe(
+    curves: Sequence[Mapping[str, Any]], quantity: str, axis: str, *, rising: bool
+) -> str:
+    ends = [
+        f"{curve['label']} from {words.number(curve['points'][0][quantity])} to "
+        f"{words.number(_best(curve, quantity, rising=rising)[quantity])} at step "
+        f"{words.count(_best(curve, quantity, rising=rising)['step'])}"
+        for curve in curves
+    ]
+    best = "highest" if rising else "lowest"
+    return f"Lines of {axis} over training steps, first and {best} value: {'; '.join(ends)}."
+
+
+def _table(curves: Sequence[Mapping[str, Any]], quantity: str, axis: str) -> words.Table:
+    rows = tuple(
+        (
+            words.Cell(curve["label"], f"run {curve['run']}"),
+            words.Cell(words.count(one["step"])),
+            words.Cell(f"{one['epoch']:g}"),
+            words.Cell(words.seconds_text(one.get("seconds"))),
+            words.Cell(words.number(one[quantity])),
+        )
+        for curve in curves
+        for one in curve["points"]
+    )
+    return words.Table(("Arm", "Step", "Epoch", "After", axis), rows, frozenset({1, 2, 3, 4}))

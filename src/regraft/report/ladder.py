@@ -1,0 +1,194 @@
+"""The ladder as a table with a forest plot: one row per arm, controls and candidates."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from regraft.report import words
+from regraft.report.palette import ROLES
+from regraft.report.reading import (
+    arm_number,
+    higher_is_better,
+    metric_of,
+    score_of,
+    scored_arms,
+)
+from regraft.report.scale import Scale
+from regraft.report.words import Cell
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    Arm = Mapping[str, Any]
+
+_MANY_SEEDS = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """An interval on the forest's track, in percent from its left; `beyond` names a clipped side."""
+
+    low: float
+    value: float
+    high: float
+    beyond: str
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """An arm as the table shows it.
+
+    Attributes:
+        number: Its place on the ladder.
+        symbol: Shape of its role in the forest and the scatter.
+        status: ``done``, ``skipped``, ``failed`` or ``eliminated``; `reason` says why.
+        ties: Whether it cannot be told apart from the best.
+        marks: Validation and sealed test on the forest's track; None where not scored.
+        lead: How far the winner is ahead on validation, with interval and p.
+        details: Settings, runs and pre-flight, as (term, texts).
+    """
+
+    number: int
+    title: str
+    role: str
+    symbol: str
+    status: str
+    reason: str
+    winner: bool
+    ties: bool
+    marks: tuple[Mark | None, Mark | None]
+    validation: Cell
+    test: Cell
+    lead: Cell
+    took: Cell
+    trained: Cell
+    details: tuple[tuple[str, tuple[str, ...]], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Ladder:
+    """All rows, the ticks of the forest as (percent, text), and whether anything was tested."""
+
+    metric: str
+    rows: tuple[Row, ...]
+    ticks: tuple[tuple[float, str], ...]
+    has_test: bool
+    n_done: int
+
+
+def ladder_of(record: Mapping[str, Any]) -> Ladder:
+    """Return the ladder's table."""
+    metric = metric_of(record)
+    done = scored_arms(record)
+    scores = [arm["validation"][metric] for arm in done]
+    scores += [one for arm in done if (one := score_of(arm, "test", metric))]
+    scale = Scale.of(scores, higher_is_better=higher_is_better(record))
+    rows = tuple(_row(record, arm, scale) for arm in record["arms"])
+    return Ladder(
+        metric=words.metric_title(metric),
+        rows=rows,
+        ticks=tuple((100 * scale.share(one), words.number(one)[:3]) for one in scale.ticks()),
+        has_test=any(score_of(arm, "test", metric) for arm in done),
+        n_done=len(done),
+    )
+
+
+def _row(record: Mapping[str, Any], arm: Arm, scale: Scale) -> Row:
+    metric = metric_of(record)
+    validation, test = score_of(arm, "validation", metric), score_of(arm, "test", metric)
+    versus = arm.get("versus_best")
+    return Row(
+        number=arm_number(record, arm),
+        title=arm["title"],
+        role=ROLES[arm["role"]][0],
+        symbol=ROLES[arm["role"]][2],
+        status=arm["status"],
+        reason=arm.get("reason") or "",
+        winner=bool(arm["winner"]),
+        ties=bool(versus and versus["tie"]),
+        marks=(_mark(validation, scale), _mark(test, scale)),
+        validation=_scored(validation, arm),
+        test=words.score_cell(test),
+        lead=Cell(words.MISSING)
+        if not versus
+        else Cell(words.comparison_text(versus), words.comparison_title(versus)),
+        took=_took(arm),
+        trained=_trained(arm),
+        details=tuple(_details(arm)),
+    )
+
+
+def _mark(score: Mapping[str, Any] | None, scale: Scale) -> Mark | None:
+    if score is None:
+        return None
+    value = float(score["value"])
+    low, high = (value if score[end] is None else float(score[end]) for end in ("low", "high"))
+    beyond = "" if scale.holds(value) else "left" if value < scale.low else "right"
+    return Mark(*(round(100 * scale.share(one), 2) for one in (low, value, high)), beyond)
+
+
+def _scored(score: Mapping[str, Any] | None, arm: Arm) -> Cell:
+    cell = words.score_cell(score)
+    seeds = arm.get("n_seeds") or 0
+    return cell if seeds < _MANY_SEEDS else Cell(cell.text, f"{cell.title}; mean of {seeds} seeds")
+
+
+def _took(arm: Arm) -> Cell:
+    parts = []
+    if arm.get("seconds_total"):
+        parts.append(f"{words.seconds_text(arm['seconds_total'])} with tuning and repetitions")
+    if arm.get("estimated_seconds"):
+        parts.append(f"estimated {words.seconds_text(arm['estimated_seconds'])}")
+    if arm.get("peak_memory_bytes"):
+        parts.append(f"peak memory {words.size(arm['peak_memory_bytes'])}")
+    if arm.get("joules"):
+        parts.append(f"{words.short_count(arm['joules'])} J")
+    return Cell(words.seconds_text(arm.get("seconds")), "; ".join(parts))
+
+
+def _trained(arm: Arm) -> Cell:
+    trained, total = arm.get("parameters_trained"), arm.get("parameters_total")
+    if trained is None:
+        return Cell(words.MISSING)
+    share = f"{words.percent(trained / total)} of {words.count(total)}" if total else ""
+    return Cell(words.short_count(trained), f"{words.count(trained)} parameters; {share}".rstrip("; "))
+
+
+def _details(arm: Arm) -> list[tuple[str, tuple[str, ...]]]:
+    """Return (term, texts) of what the row has no room for."""
+    found = []
+    if arm.get("settings"):
+        found.append(("Settings", (settings_text(arm["settings"]),)))
+    convergence = arm.get("convergence")
+    if convergence:
+        text = f"95 % of its gain after {words.count(convergence['step'])}"
+        if convergence.get("of_steps"):
+            text += f" of {words.count(convergence['of_steps'])} steps"
+        found.append(("Convergence", (f"{text}, {words.seconds_text(convergence['seconds'])}",)))
+    if arm.get("preflight"):
+        found.append(("Pre-flight", tuple(arm["preflight"])))
+    if arm.get("runs"):
+        found.append(("Runs", (", ".join(arm["runs"]),)))
+    if arm.get("tuning_runs"):
+        found.append(("Tuning runs", (", ".join(arm["tuning_runs"]),)))
+    return found
+
+
+def settings_text(settings: Mapping[str, Any]) -> str:
+    """Return settings in one line.
+
+    Example:
+        >>> settings_text({"learning_rate": 3e-4, "lora": {"rank": 8}, "augment": None})
+        'learning rate 0.0003, lora (rank 8), augment none'
+    """
+    parts = []
+    for name, value in settings.items():
+        plain = name.replace("_", " ")
+        if isinstance(value, dict):
+            parts.append(f"{plain} ({settings_text(value)})" if value else plain)
+        elif isinstance(value, float):
+            parts.append(f"{plain} {value:g}")
+        else:
+            parts.append(f"{plain} {'none' if value is None else value}")
+    return ", ".join(parts)

@@ -1,0 +1,197 @@
+"""Numbers, names and times as a reader of the report sees them."""
+
+from __future__ import annotations
+
+import html
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from regraft.evidence.words import number, seconds_text, signed
+from regraft.measure.metrics import METRICS
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+MISSING = "–"
+
+
+class Cell(NamedTuple):
+    """What a table shows, and what it says on hovering."""
+
+    text: str
+    title: str = ""
+
+
+class Table(NamedTuple):
+    """Heads of columns and rows of cells; `numeric` holds the columns set flush right."""
+
+    columns: tuple[str, ...]
+    rows: tuple[tuple[Cell, ...], ...]
+    numeric: frozenset[int] = frozenset()
+
+
+def metric_title(name: str) -> str:
+    """Return a metric's name for people; an unknown one keeps its own."""
+    return METRICS[name].title if name in METRICS else name.replace("_", " ")
+
+
+def interval_text(score: Mapping[str, Any]) -> str:
+    """Return the interval alone: ``[.894, .929]``, or nothing where there is none."""
+    if score.get("low") is None or score.get("high") is None:
+        return ""
+    return f"[{number(score['low'])}, {number(score['high'])}]"
+
+
+def score_text(score: Mapping[str, Any]) -> str:
+    """Return value and interval: ``.912 [.894, .929]``."""
+    return f"{number(score['value'])} {interval_text(score)}".strip()
+
+
+def score_title(score: Mapping[str, Any]) -> str:
+    """Return what stands behind a number: interval, n, estimator, and a note where there is one."""
+    parts = []
+    if interval_text(score):
+        parts.append(f"95 % interval {interval_text(score)}")
+    if score.get("n") is not None:
+        parts.append(f"n = {count(score['n'])}")
+    parts += [str(score[key]) for key in ("estimator", "note") if score.get(key)]
+    return "; ".join(parts)
+
+
+def score_cell(score: Mapping[str, Any] | None) -> Cell:
+    """Return a cell of value and interval."""
+    return Cell(MISSING) if score is None else Cell(score_text(score), score_title(score))
+
+
+def comparison_text(one: Mapping[str, Any]) -> str:
+    """Return a difference with its interval: ``+.031 [+.012, +.050]``."""
+    if one.get("difference") is None:
+        return MISSING
+    text = signed(one["difference"])
+    if one.get("low") is None or one.get("high") is None:
+        return text
+    return f"{text} [{signed(one['low'])}, {signed(one['high'])}]"
+
+
+def comparison_title(one: Mapping[str, Any]) -> str:
+    """Return how a difference was tested."""
+    parts = [f"p = {probability(one['p'])}"] if one.get("p") is not None else []
+    if one.get("p_adjusted") is not None:
+        parts.append(f"{probability(one['p_adjusted'])} after Holm's correction")
+    if one.get("n") is not None:
+        parts.append(f"n = {count(one['n'])} paired items")
+    if one.get("estimator"):
+        parts.append(str(one["estimator"]))
+    return "; ".join(parts)
+
+
+def probability(value: float) -> str:
+    """Return a p-value.
+
+    Example:
+        >>> probability(0.0304), probability(0.00001)
+        ('.030', '< .001')
+    """
+    return "< .001" if value < 0.001 else number(value)
+
+
+def percent(share: float | None) -> str:
+    """Return a share in percent.
+
+    Example:
+        >>> percent(0.0042), percent(0.372), percent(1.0), percent(None)
+        ('0.42 %', '37 %', '100 %', '–')
+    """
+    if share is None:
+        return MISSING
+    value = 100 * share
+    return f"{value:.2g} %" if 0 < value < 10 else f"{value:.0f} %"
+
+
+def count(value: float | None) -> str:
+    """Return a whole number, thousands set apart.
+
+    Example:
+        >>> count(1234567), count(None)
+        ('1,234,567', '–')
+    """
+    return MISSING if value is None else f"{round(value):,}"
+
+
+def short_count(value: float | None) -> str:
+    """Return a large number in few characters.
+
+    Example:
+        >>> short_count(950), short_count(12_345), short_count(22_713_216)
+        ('950', '12.3 k', '22.7 M')
+    """
+    if value is None:
+        return MISSING
+    for limit, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if value >= limit:
+            return f"{value / limit:.3g} {unit}"
+    return f"{value:.0f}"
+
+
+def size(n_bytes: float | None) -> str:
+    """Return an amount of memory.
+
+    Example:
+        >>> size(1_500_000), size(2_000)
+        ('1.5 MB', '2 kB')
+    """
+    return MISSING if n_bytes is None else f"{short_count(n_bytes).replace(' k', ' k')}B"
+
+
+def short(text: str, longest: int = 24) -> str:
+    """Return a name cut in its middle, so that beginning and end still tell it apart.
+
+    Example:
+        >>> short("a very long class name", 11)
+        'a ver… name'
+    """
+    if len(text) <= longest:
+        return text
+    tail = (longest - 1) // 2
+    return f"{text[: longest - 1 - tail]}…{text[len(text) - tail :]}"
+
+
+def in_picture(text: str) -> str:
+    """Return a name from data as Plotly shows it literally: it reads ``<a>``, ``<b>`` and entities."""
+    return html.escape(text, quote=False)
+
+
+def listed(names: Sequence[str]) -> str:
+    """Return names as a sentence lists them.
+
+    Example:
+        >>> listed(["a"]), listed(["a", "b", "c"])
+        ('a', 'a, b and c')
+    """
+    if len(names) < 2:
+        return "".join(names)
+    return f"{', '.join(names[:-1])} and {names[-1]}"
+
+
+__all__ = [
+    "MISSING",
+    "Cell",
+    "Table",
+    "comparison_text",
+    "comparison_title",
+    "count",
+    "in_picture",
+    "interval_text",
+    "listed",
+    "metric_title",
+    "number",
+    "percent",
+    "probability",
+    "score_cell",
+    "score_text",
+    "score_title",
+    "seconds_text",
+    "short",
+    "short_count",
+    "signed",
+    "size",
+]
