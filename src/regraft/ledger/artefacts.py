@@ -2,63 +2,78 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
-from pathlib import Path
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, final
 
+from filelock import FileLock, Timeout
+
 from regraft.errors import LedgerError
-from regraft.hashing import digest_bytes
+from regraft.hashing import digest_bytes, digest_file
+from regraft.ledger.durability import complaint, sync_folder, write_file
+from regraft.ledger.locks import acquire
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from regraft.ledger.references import References
+
+_PATIENCE_SECONDS = 120.0
 
 
 @final
 class Artefacts:
     """A folder of files named by their SHA-256.
 
-    Laws: `put` returns only when the bytes are on disk under their name; `get` returns just the bytes
-    that were put, or raises; two processes may put the same bytes at once.
+    Laws: `put` returns only when the bytes are on disk under their name; `get` returns just the
+    bytes that were put, or raises; several processes may use one folder at once.
     """
 
-    def __init__(self, root: Path, in_use: Callable[[], set[str]]) -> None:
-        self._root, self._in_use = root, in_use
+    def __init__(self, root: Path, references: References, *, lock: Path) -> None:
+        self._root, self._references = root, references
+        self._lock = FileLock(lock, timeout=_PATIENCE_SECONDS)
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Keep every process from freeing artefacts; hold it from `put` until the digest is noted.
+
+        Raises:
+            LedgerError: Another process holds it for long, or the folder cannot be written.
+        """
+        try:
+            acquire(self._lock)
+        except Timeout as error:
+            raise LedgerError(
+                "the ledger is busy with another process. Try again.", where=str(self._root)
+            ) from error
+        try:
+            yield
+        finally:
+            self._lock.release()
 
     def put(self, data: bytes) -> str:
-        """Store bytes and return their digest.
+        """Store bytes and return their digest; what stands damaged under it is mended.
 
         Raises:
             LedgerError: The disk is full or the folder cannot be written.
         """
         digest = digest_bytes(data)
         path = self._path(digest)
-        if path.exists():
-            return digest
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            handle, name = tempfile.mkstemp(dir=path.parent, suffix=".part")
+        with self.held():
             try:
-                with os.fdopen(handle, "wb") as file:
-                    file.write(data)
-                    file.flush()
-                    os.fsync(file.fileno())
-                Path(name).replace(path)
-            finally:
-                Path(name).unlink(missing_ok=True)
-        except OSError as error:
-            raise LedgerError(
-                f"cannot be written: {error.strerror or error}. Free space there (regraft clean), or "
-                "move the ledger with --home.",
-                where=str(path.parent),
-            ) from error
+                if not path.exists() or digest_file(path) != digest:
+                    path.parent.mkdir(parents=True, exist_ok=True)
+                    write_file(path, data)
+                    sync_folder(path.parent)
+            except OSError as error:
+                raise LedgerError(complaint(error), where=str(path.parent)) from error
         return digest
 
     def get(self, digest: str) -> bytes:
         """Return the bytes of a digest.
 
         Raises:
-            LedgerError: They are not there, or are damaged.
+            LedgerError: They are not there, or are damaged (then they are set aside).
         """
         path = self._path(digest)
         try:
@@ -68,24 +83,46 @@ class Artefacts:
                 f"an artefact is missing ({error.strerror}). Run the study again.", where=str(path)
             ) from error
         if digest_bytes(data) != digest:
+            with suppress(OSError):
+                path.replace(path.with_name(f"{path.name}.damaged"))
             raise LedgerError(
-                "the artefact is damaged (its digest differs). Delete it and run the study again.",
+                "the artefact was damaged (its digest differs) and is set aside. Run the study "
+                "again.",
                 where=str(path),
             )
         return data
 
+    def has(self, digest: str) -> bool:
+        """Return whether there is an artefact of a digest; its content is not looked at."""
+        return self._path(digest).is_file()
+
     def drop(self, digest: str | None) -> None:
-        """Delete an artefact that nothing refers to any more."""
-        if digest is not None and digest not in self._in_use():
-            self._path(digest).unlink(missing_ok=True)
+        """Delete an artefact, unless something refers to it."""
+        if digest is None:
+            return
+        with self.held():
+            if digest not in self._references:
+                with suppress(OSError):  # what stays is freed by the next `collect`
+                    self._path(digest).unlink(missing_ok=True)
 
     def collect(self) -> int:
-        """Delete every artefact that nothing refers to; return the bytes freed."""
-        used, freed = self._in_use(), 0
-        for path in self._root.glob("*/*"):
-            if path.suffix == ".part" or path.parent.name + path.name not in used:
-                freed += path.stat().st_size
-                path.unlink()
+        """Delete every artefact that nothing refers to; return the bytes freed.
+
+        Raises:
+            LedgerError: The folder cannot be written.
+        """
+        freed = 0
+        with self.held():
+            used = self._references.all()
+            for path in self._root.glob("*/*"):
+                if path.parent.name + path.name in used:
+                    continue
+                try:
+                    size = path.stat().st_size
+                    path.unlink()
+                except OSError as error:
+                    raise LedgerError(complaint(error), where=str(path)) from error
+                freed += size
         return freed
 
     def _path(self, digest: str) -> Path:

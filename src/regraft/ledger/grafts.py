@@ -2,37 +2,51 @@
 
 from __future__ import annotations
 
-import json
-import os
 import shutil
-import tempfile
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import safetensors.torch
-import torch
 from safetensors import SafetensorError
 
 from regraft.errors import GraftError, LedgerError
 from regraft.hashing import digest_bytes
+from regraft.ledger.adapters import adapter_files, adapter_state
+from regraft.ledger.durability import complaint, sync_folder, write_file
+from regraft.ledger.manifest import (
+    ADAPTER,
+    ADAPTER_CONFIG,
+    CARD,
+    DELTA,
+    HEAD,
+    MANIFEST,
+    Manifest,
+    checked_file,
+    manifest_text,
+    read_manifest,
+)
+from regraft.ledger.tensors import pack, unpack
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
-SCHEMA_VERSION = 1
-MANIFEST = "graft.json"
-_HEAD, _DELTA, _CARD = "head.safetensors", "delta.safetensors", "card.md"
-_ADAPTER, _ADAPTER_CONFIG = "adapter_model.safetensors", "adapter_config.json"
+    import torch
+
+_PYTHON = "python:"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Graft:
     """What changed, and what is needed to predict with it.
 
+    A LoRA folder of plain peft knows neither classes nor digest: it reads as a graft without head
+    (`has_head`), whose kind, classes and digest are empty.
+
     Attributes:
-        backbone: Reference of the backbone; backbone_digest: digest of its tensors.
-        kind: ``image``, ``text`` or ``array``; classes: names in the order of the logits.
+        backbone: Reference of the backbone.
+        backbone_digest: Digest of its tensors.
+        kind: ``image``, ``text`` or ``array``.
+        classes: Names in the order of the logits.
         preprocess: The backbone's preprocessing, plain.
         protocol: The resolved protocol.
         state: The tensors that a run left, by name.
@@ -52,28 +66,42 @@ class Graft:
     temperature: float = 1.0
     card: str = ""
 
+    @property
+    def has_head(self) -> bool:
+        """Whether it can predict classes."""
+        return bool(self.classes)
+
 
 def write_graft(folder: Path, graft: Graft) -> Path:
-    """Write a graft in place of what the folder holds, whole or not at all; return the folder.
+    """Write a graft in place of the graft that the folder holds, whole or not at all.
+
+    Returns:
+        The folder.
 
     Raises:
+        GraftError: The folder holds something else.
         LedgerError: The disk is full or the folder cannot be written.
     """
+    contents = _contents(graft)
+    scratch, before = (folder.with_name(f".{folder.name}.{part}") for part in ("part", "before"))
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        scratch = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".graft-"))
+        _refuse_foreign(folder)
+        for leftover in (scratch, before):  # of a process that was killed here
+            shutil.rmtree(leftover, ignore_errors=True)
+        scratch.mkdir(parents=True)
         try:
-            _write_files(scratch, graft)
+            for name, data in contents.items():
+                write_file(scratch / name, data)
+            sync_folder(scratch)
             if folder.exists():
-                shutil.rmtree(folder)
+                folder.replace(before)
             scratch.replace(folder)
+            sync_folder(folder.parent)
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
+        shutil.rmtree(before, ignore_errors=True)
     except OSError as error:
-        raise LedgerError(
-            f"the graft cannot be written: {error.strerror or error}. Free space there.",
-            where=str(folder),
-        ) from error
+        raise LedgerError(f"the graft {complaint(error)}", where=str(folder)) from error
     return folder
 
 
@@ -83,41 +111,23 @@ def read_graft(folder: Path) -> Graft:
     Raises:
         GraftError: It is missing, damaged, tampered with, or of a newer version.
     """
-    manifest = folder / MANIFEST
-    if not manifest.is_file():
-        if (folder / _ADAPTER_CONFIG).is_file():
+    if not (folder / MANIFEST).is_file():
+        if (folder / ADAPTER_CONFIG).is_file():
             return _read_peft(folder)
         raise GraftError("there is no graft (graft.json) in it. Check the path.", where=str(folder))
-    try:
-        plain = json.loads(manifest.read_text(encoding="utf-8"))
-        version = plain["schema"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise GraftError("not a graft's manifest. Get the graft again.", where=str(manifest)) from error
-    if version != SCHEMA_VERSION:
-        raise GraftError(
-            f"it has version {version!r}, this regraft knows {SCHEMA_VERSION}. Update regraft.",
-            where=str(manifest),
-        )
-    if plain.get("digest") != _manifest_digest(plain):
-        raise GraftError("it was changed after it was written. Get the graft again.", where=str(manifest))
-    files = {name: _checked(folder, name, digest) for name, digest in plain["files"].items()}
-    state: dict[str, torch.Tensor] = {}
-    for name in (_HEAD, _DELTA):
-        if name in files:
-            state |= _tensors(files[name], folder / name)
-    if _ADAPTER in files:
-        state |= _adapter_state(files)
+    manifest = read_manifest(folder / MANIFEST)
+    files = {name: checked_file(folder, name, one) for name, one in manifest.files.items()}
     return Graft(
-        backbone=plain["backbone"],
-        backbone_digest=plain["backbone_digest"],
-        kind=plain["kind"],
-        classes=tuple(plain["classes"]),
-        preprocess=plain["preprocess"],
-        protocol=plain["protocol"],
-        state=state,
-        metrics=plain["metrics"],
-        temperature=float(plain["temperature"]),
-        card=files[_CARD].decode(),
+        backbone=manifest.backbone,
+        backbone_digest=manifest.backbone_digest,
+        kind=manifest.kind,
+        classes=manifest.classes,
+        preprocess=manifest.preprocess,
+        protocol=manifest.protocol,
+        state=_state(files, folder),
+        metrics=manifest.metrics,
+        temperature=manifest.temperature,
+        card=files.get(CARD, b"").decode("utf-8", errors="replace"),
     )
 
 
@@ -127,7 +137,7 @@ def check_trusted(graft: Graft, *, supplied_backbone: bool) -> None:
     Raises:
         GraftError: Its backbone begins with ``python:`` and none was supplied.
     """
-    if graft.backbone.startswith("python:") and not supplied_backbone:
+    if graft.backbone.strip().lower().startswith(_PYTHON) and not supplied_backbone:
         raise GraftError(
             f"its backbone is Python code ({graft.backbone}), which is run only when you name it: "
             "give it with --backbone.",
@@ -135,114 +145,78 @@ def check_trusted(graft: Graft, *, supplied_backbone: bool) -> None:
         )
 
 
-def _write_files(folder: Path, graft: Graft) -> None:
+def _contents(graft: Graft) -> dict[str, bytes]:
+    """Return the files of a graft by name."""
     head = {n: t for n, t in graft.state.items() if n.startswith(("head.", "predictor."))}
     rest = {n: t for n, t in graft.state.items() if n not in head}
-    contents = {_HEAD: safetensors.torch.save(_contiguous(head)), _CARD: graft.card.encode()}
-    adapter = _adapter_files(graft, rest)
+    contents = {HEAD: pack(head), CARD: graft.card.encode()}
+    adapter = adapter_files(graft.protocol, rest, backbone=graft.backbone)
     if adapter is not None:
         contents |= adapter
     elif rest:
-        contents[_DELTA] = safetensors.torch.save(_contiguous(rest))
-    plain = {
-        "schema": SCHEMA_VERSION,
-        "backbone": graft.backbone,
-        "backbone_digest": graft.backbone_digest,
-        "kind": graft.kind,
-        "classes": list(graft.classes),
-        "preprocess": dict(graft.preprocess),
-        "protocol": dict(graft.protocol),
-        "metrics": dict(graft.metrics),
-        "temperature": graft.temperature,
-        "files": {name: digest_bytes(data) for name, data in sorted(contents.items())},
-    }
-    plain["digest"] = _manifest_digest(plain)
-    contents[MANIFEST] = json.dumps(plain, indent=1, ensure_ascii=False).encode()
-    for name, data in contents.items():
-        with (folder / name).open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
+        contents[DELTA] = pack(rest)
+    manifest = Manifest(
+        backbone=graft.backbone,
+        backbone_digest=graft.backbone_digest,
+        kind=graft.kind,
+        classes=graft.classes,
+        preprocess=dict(graft.preprocess),
+        protocol=dict(graft.protocol),
+        metrics=dict(graft.metrics),
+        temperature=graft.temperature,
+        files={name: digest_bytes(data) for name, data in sorted(contents.items())},
+    )
+    return {**contents, MANIFEST: manifest_text(manifest).encode()}
 
 
-def _manifest_digest(plain: Mapping[str, Any]) -> str:
-    rest = {key: value for key, value in plain.items() if key != "digest"}
-    return digest_bytes(json.dumps(rest, sort_keys=True, ensure_ascii=False).encode())
-
-
-def _checked(folder: Path, name: str, digest: str) -> bytes:
-    if Path(name).name != name or name.startswith("."):
+def _refuse_foreign(folder: Path) -> None:
+    """Refuse to replace what is not a graft."""
+    is_empty = folder.is_dir() and not any(folder.iterdir())
+    if folder.exists() and not is_empty and not (folder / MANIFEST).is_file():
         raise GraftError(
-            f"its manifest names {name!r}, which is not a plain file name. Do not use this graft.",
+            "it holds something that is not a graft, which is left as it is. Name a new folder.",
             where=str(folder),
         )
-    try:
-        data = (folder / name).read_bytes()
-    except OSError as error:
-        raise GraftError(f"{name} is missing. Get the graft again.", where=str(folder)) from error
-    if digest_bytes(data) != digest:
-        raise GraftError(
-            f"{name} was changed or damaged after it was written. Get the graft again.",
-            where=str(folder),
-        )
-    return data
 
 
-def _tensors(data: bytes, where: Path) -> dict[str, torch.Tensor]:
-    try:
-        tensors: dict[str, torch.Tensor] = safetensors.torch.load(data)
-    except (SafetensorError, ValueError) as error:
-        raise GraftError(f"not a safetensors file ({error}).", where=str(where)) from error
-    return tensors
-
-
-def _adapter_files(graft: Graft, rest: Mapping[str, torch.Tensor]) -> dict[str, bytes] | None:
-    """Return the files that plain peft reads, where the graft is LoRA alone."""
-    modules = graft.protocol.get("modules") or []
-    is_lora = [m["kind"] for m in modules] == ["lora"]
-    if not is_lora or not rest or not all(n.startswith("module.") for n in rest):
-        return None
-    from regraft.protocols.modules.lora import Spec, peft_files
-
-    parameters = {n.removeprefix("module."): t for n, t in rest.items()}
-    targets = sorted({n.partition(".lora_")[0] for n in parameters})
-    config, tensors = peft_files(Spec(**modules[0]), targets, parameters, graft.backbone)
-    return {
-        _ADAPTER: safetensors.torch.save(_contiguous(tensors)),
-        _ADAPTER_CONFIG: json.dumps(config, indent=1).encode(),
-    }
-
-
-def _adapter_state(files: Mapping[str, bytes]) -> dict[str, torch.Tensor]:
-    from regraft.protocols.modules.lora import read_peft_files
-
-    config = json.loads(files[_ADAPTER_CONFIG])
-    _, _, tensors = read_peft_files(config, safetensors.torch.load(files[_ADAPTER]))
-    return {f"module.{name}": tensor for name, tensor in tensors.items()}
+def _state(files: Mapping[str, bytes], folder: Path) -> dict[str, torch.Tensor]:
+    state: dict[str, torch.Tensor] = {}
+    for name in (HEAD, DELTA):
+        if name not in files:
+            continue
+        try:
+            state |= unpack(files[name])
+        except (SafetensorError, ValueError) as error:
+            raise GraftError(
+                f"not a safetensors file ({error}). Get the graft again.", where=str(folder / name)
+            ) from error
+    if ADAPTER in files:
+        state |= adapter_state(files, where=folder)[1]
+    return state
 
 
 def _read_peft(folder: Path) -> Graft:
     from regraft.config.protocol import ProtocolSpec, resolve_protocol
-    from regraft.protocols.modules.lora import read_peft_files
 
+    if not (folder / ADAPTER).is_file():
+        raise GraftError(
+            f"it has {ADAPTER_CONFIG} but no {ADAPTER}. Save the adapter as safetensors; pickles "
+            "are not read.",
+            where=str(folder),
+        )
     try:
-        config = json.loads((folder / _ADAPTER_CONFIG).read_text(encoding="utf-8"))
-        tensors = safetensors.torch.load((folder / _ADAPTER).read_bytes())
-        spec, targets, ours = read_peft_files(config, tensors)
-    except (OSError, ValueError, KeyError, SafetensorError) as error:
-        raise GraftError(f"not a LoRA folder of peft ({error}).", where=str(folder)) from error
-    del targets
-    protocol = resolve_protocol(ProtocolSpec(name="peft", modules=[spec]))
+        files = {name: (folder / name).read_bytes() for name in (ADAPTER, ADAPTER_CONFIG)}
+    except OSError as error:
+        raise GraftError(
+            f"it cannot be read ({error.strerror}). Make it readable.", where=str(folder)
+        ) from error
+    module, state, config = adapter_state(files, where=folder)
     return Graft(
         backbone=str(config.get("base_model_name_or_path") or ""),
         backbone_digest="",
         kind="",
         classes=(),
         preprocess={},
-        protocol=protocol,
-        state={f"module.{name}": tensor for name, tensor in ours.items()},
+        protocol=resolve_protocol(ProtocolSpec(name="peft", modules=[module])),
+        state=state,
     )
-
-
-def _contiguous(tensors: Mapping[str, Any]) -> dict[str, torch.Tensor]:
-    return {n: torch.as_tensor(t).detach().cpu().contiguous().clone() for n, t in tensors.items()}

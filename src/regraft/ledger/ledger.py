@@ -2,65 +2,53 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, final
 
-from filelock import FileLock, Timeout
-from sqlalchemy import func, insert, select
-
-from regraft.errors import LedgerError, LockedError
+from regraft.errors import LedgerError
 from regraft.ledger.artefacts import Artefacts
-from regraft.ledger.database import Database, now
+from regraft.ledger.database import Database
 from regraft.ledger.decisions import Decisions
 from regraft.ledger.home import ledger_home
+from regraft.ledger.journal import Journal
+from regraft.ledger.locks import study_lock
+from regraft.ledger.openings import Openings
+from regraft.ledger.references import References
 from regraft.ledger.runs import Runs
-from regraft.ledger.schema import openings, runs, studies
 from regraft.ledger.studies import Studies
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-_COLUMNS = (studies.c.record, runs.c.arrays, runs.c.state, runs.c.checkpoint_state)
-
-
-@final
-class Openings:
-    """How often sealed parts were opened."""
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
-
-    def record(self, sealed: str, study: str) -> int:
-        """Record that a study opens a sealed part; return how many studies have, this one included."""
-        here = (openings.c.sealed == sealed, openings.c.study == study)
-        with self._database.transaction() as connection:
-            if not connection.execute(select(openings.c.study).where(*here)).first():
-                values = {"sealed": sealed, "study": study, "at": now()}
-                connection.execute(insert(openings).values(**values))
-            count = select(func.count()).where(openings.c.sealed == sealed)
-            return int(connection.execute(count).scalar_one())
+    from contextlib import AbstractContextManager
+    from pathlib import Path
 
 
 @final
 class Ledger:
-    """One folder: a database, artefacts, locks, the cache.
+    """One folder: a database, artefacts, locks, the cache, grafts.
 
-    Laws: what a method has written is on disk when it returns; a second process may read at any time; one
-    process at a time drives a study (`lock`).
+    Laws: what a method has written is on disk when it returns (events alone wait for
+    `journal.flush`, a checkpoint or the end of their run); a second process may read at any time;
+    one process at a time drives a study (`lock`).
 
     Attributes:
         home: The folder.
-        studies: Studies; runs: runs; decisions: decisions; artefacts: artefacts; openings: of sealed parts.
+        studies: Studies and their records.
+        runs: Runs and their results.
+        journal: Events and checkpoints of runs.
+        decisions: Decisions of studies.
+        openings: Openings of sealed parts.
+        artefacts: Bytes by digest.
     """
 
     def __init__(self, home: Path) -> None:
         self.home = home
         database = Database(home / "ledger.db")
         self._database = database
-        self.artefacts = Artefacts(home / "artefacts", self._in_use)
+        self.artefacts = Artefacts(
+            home / "artefacts", References(database), lock=home / "locks" / "artefacts.lock"
+        )
         self.studies = Studies(database, self.artefacts)
-        self.runs = Runs(database, self.artefacts)
+        self.journal = Journal(database, self.artefacts)
+        self.runs = Runs(database, self.artefacts, self.journal)
         self.decisions = Decisions(database)
         self.openings = Openings(database)
 
@@ -81,29 +69,14 @@ class Ledger:
             ) from error
         return cls(folder.resolve())
 
-    @contextmanager
-    def lock(self, study: str) -> Iterator[None]:
-        """Hold a study for this process; the system lets go when the process ends, however it ends.
+    def lock(self, study: str) -> AbstractContextManager[None]:
+        """Hold a study for this process; the system lets go when it ends, however it ends.
 
         Raises:
             LockedError: Another process holds it.
         """
-        folder = self.home / "locks"
-        try:
-            folder.mkdir(exist_ok=True)
-            with FileLock(folder / f"{study}.lock", timeout=0):
-                yield
-        except Timeout as error:
-            raise LockedError(
-                "another process is running this study. Wait for it, or stop it.",
-                where=f"study {study}",
-            ) from error
+        return study_lock(self.home / "locks", study)
 
     def close(self) -> None:
         """Close the database."""
         self._database.close()
-
-    def _in_use(self) -> set[str]:
-        with self._database.transaction() as connection:
-            found = [connection.execute(select(column)).scalars().all() for column in _COLUMNS]
-        return {digest for column in found for digest in column if digest is not None}

@@ -1,6 +1,6 @@
 """Versions of the schema, and the steps between them.
 
-A step is a function of a connection; version n is reached by applying steps 1 … n in order. The version
+A new ledger is made at the newest version; an older one is brought there step by step. The version
 stands in a table of its own, so that a ledger from a newer regraft is refused, not misread.
 """
 
@@ -8,51 +8,83 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sqlalchemy import Column, Integer, MetaData, Table, insert, inspect, select, text, update
+from sqlalchemy import Column, Integer, MetaData, Table, delete, insert, inspect, select
 
 from regraft.errors import LedgerError
 from regraft.ledger.schema import metadata
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from sqlalchemy import Connection
 
 _versions = Table("schema_version", MetaData(), Column("version", Integer, nullable=False))
 
-
-def _first(connection: Connection) -> None:
-    metadata.create_all(connection)
-
-
-STEPS: tuple[Callable[[Connection], None], ...] = (_first,)
-"""Step i leads from version i to version i + 1. Released steps never change."""
-
-VERSION = len(STEPS)
+STEPS: tuple[Callable[[Connection], None], ...] = ()
+"""Step i leads from version i + 1 to version i + 2. Released steps never change."""
 
 
-def migrate(connection: Connection, *, where: str) -> None:
-    """Bring a ledger to the present version.
+def is_present(connection: Connection, *, where: str) -> bool:
+    """Return whether a ledger is of the newest version.
 
     Raises:
-        LedgerError: It was written by a newer regraft.
+        LedgerError: It was written by a newer regraft, or is no ledger.
     """
-    if not inspect(connection).has_table("schema_version"):
-        _versions.create(connection)
-        connection.execute(insert(_versions).values(version=0))
-    found = connection.execute(select(_versions.c.version)).scalar_one()
-    if found > VERSION:
+    return _version(connection, where=where, newest=1 + len(STEPS)) == 1 + len(STEPS)
+
+
+def migrate(
+    connection: Connection,
+    *,
+    where: str,
+    steps: Sequence[Callable[[Connection], None]] = STEPS,
+) -> None:
+    """Bring a ledger to the newest version, or make it; all within the caller's transaction.
+
+    Args:
+        connection: Of a transaction that writes.
+        where: The database's path.
+        steps: What leads from each version, the first on, to the next.
+
+    Raises:
+        LedgerError: It was written by a newer regraft, or is no ledger.
+    """
+    newest = 1 + len(steps)
+    found = _version(connection, where=where, newest=newest)
+    if found == newest:
+        return
+    if found == 0:
+        _versions.create(connection, checkfirst=True)
+        metadata.create_all(connection)
+    else:
+        for step in steps[found - 1 :]:
+            step(connection)
+    connection.execute(delete(_versions))
+    connection.execute(insert(_versions).values(version=newest))
+
+
+def _version(connection: Connection, *, where: str, newest: int) -> int:
+    """Return the version of a ledger; 0 where there is nothing yet."""
+    tables = inspect(connection).get_table_names()
+    if not tables:
+        return 0
+    if "schema_version" not in tables:
         raise LedgerError(
-            f"it has schema version {found}, this regraft knows {VERSION}. Update regraft, or use "
-            "another ledger with --home.",
+            f"this database is not a ledger (it has {', '.join(sorted(tables)[:3])}). Choose "
+            "another folder with --home.",
             where=where,
         )
-    for step in STEPS[found:]:
-        step(connection)
-    if found < VERSION:
-        connection.execute(update(_versions).values(version=VERSION))
-
-
-def version_of(connection: Connection) -> int:
-    """Return the version of a ledger."""
-    return int(connection.execute(text("SELECT version FROM schema_version")).scalar_one())
+    found = connection.execute(select(_versions.c.version)).scalar()
+    if not isinstance(found, int) or found < 0:
+        raise LedgerError(
+            f"the ledger is damaged (its version is {found!r}). Restore it from a backup, or start "
+            "a new one with --home.",
+            where=where,
+        )
+    if found > newest:
+        raise LedgerError(
+            f"the ledger has schema version {found}, this regraft knows {newest}. Update regraft, "
+            "or use another ledger with --home.",
+            where=where,
+        )
+    return found

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, final
 
 from sqlalchemy import insert, select, update
 
-from regraft.errors import ConfigError
+from regraft.errors import ConfigError, LedgerError
 from regraft.ledger.database import now
 from regraft.ledger.schema import studies
 
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
     from regraft.ledger.artefacts import Artefacts
     from regraft.ledger.database import Database
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +45,7 @@ class Studies:
 
     def create(self, study: str, *, name: str, configuration: Mapping[str, Any]) -> None:
         """Write a study down, if it is not there."""
-        with self._database.transaction() as connection:
+        with self._database.writing() as connection:
             if connection.execute(select(studies.c.id).where(studies.c.id == study)).first():
                 return
             connection.execute(
@@ -61,7 +64,11 @@ class Studies:
         Raises:
             ConfigError: There is no such study.
         """
-        return self.find(study)
+        with self._database.reading() as connection:
+            found = connection.execute(select(studies).where(studies.c.id == study)).first()
+        if found is None:
+            raise ConfigError("there is no such study. List them: regraft studies.", where=study)
+        return _row(found)
 
     def find(self, prefix: str) -> StudyRow:
         """Return the study whose id begins so, or whose name it is.
@@ -82,19 +89,20 @@ class Studies:
 
     def all(self) -> list[StudyRow]:
         """Return every study, newest first."""
-        with self._database.transaction() as connection:
-            found = connection.execute(select(studies).order_by(studies.c.created.desc())).all()
+        query = select(studies).order_by(studies.c.created.desc(), studies.c.id)
+        with self._database.reading() as connection:
+            found = connection.execute(query).all()
         return [_row(one) for one in found]
 
     def elapsed(self, study: str) -> float:
         """Return the wall seconds of a study so far; 0 for one that is not there."""
-        with self._database.transaction() as connection:
+        with self._database.reading() as connection:
             query = select(studies.c.seconds).where(studies.c.id == study)
             return float(connection.execute(query).scalar() or 0.0)
 
     def add_seconds(self, study: str, seconds: float) -> None:
         """Add wall seconds to a study."""
-        with self._database.transaction() as connection:
+        with self._database.writing() as connection:
             connection.execute(
                 update(studies)
                 .where(studies.c.id == study)
@@ -102,24 +110,33 @@ class Studies:
             )
 
     def save_record(self, study: str, record: Mapping[str, Any]) -> None:
-        """Store the record of a finished study."""
+        """Store the record of a finished study, in place of one before.
+
+        Raises:
+            LedgerError: The disk is full or cannot be written; the study then has no record.
+        """
         text = json.dumps(record, ensure_ascii=False, allow_nan=False)
-        digest = self._artefacts.put(text.encode())
-        with self._database.transaction() as connection:
-            connection.execute(
-                update(studies)
-                .where(studies.c.id == study)
-                .values(record=digest, verdict=record["verdict"]["sentence"][:2000])
-            )
+        query = select(studies.c.record).where(studies.c.id == study)
+        with self._artefacts.held():
+            digest = self._artefacts.put(text.encode())
+            values = {"record": digest, "verdict": record["verdict"]["sentence"]}
+            with self._database.writing() as connection:
+                before = connection.execute(query).scalar()
+                connection.execute(update(studies).where(studies.c.id == study).values(**values))
+            self._artefacts.drop(before)
 
     def record(self, study: str) -> dict[str, Any] | None:
-        """Return the record of a finished study, else None."""
-        with self._database.transaction() as connection:
+        """Return the record of a finished study; None where there is none, or its file is lost."""
+        with self._database.reading() as connection:
             query = select(studies.c.record).where(studies.c.id == study)
             digest = connection.execute(query).scalar()
         if digest is None:
             return None
-        record: dict[str, Any] = json.loads(self._artefacts.get(digest))
+        try:
+            record: dict[str, Any] = json.loads(self._artefacts.get(digest))
+        except LedgerError as error:
+            logger.warning("study %s must be evaluated again, its record is lost: %s", study, error)
+            return None
         return record
 
 
