@@ -7,17 +7,31 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 from pathlib import Path
 from typing import Any, Self, final
 
 BINARY = next(
-    (found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))),
+    (
+        found
+        for name in ("chromium", "chromium-browser", "google-chrome")
+        if (found := shutil.which(name))
+    ),
     None,
 )
 _FLAGS = ("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
           "--disable-background-networking", "--disable-component-update", "--disable-sync",
           "--hide-scrollbars", "--disable-dev-shm-usage", "--remote-debugging-pipe")  # fmt: skip
+
+# The browser reads commands from descriptor 3 and answers on 4.
+_LAUNCH = """
+import fcntl, os, sys
+reads, writes = (fcntl.fcntl(int(one), fcntl.F_DUPFD, 10) for one in sys.argv[1:3])
+os.dup2(reads, 3)
+os.dup2(writes, 4)
+os.execv(sys.argv[3], sys.argv[3:])
+"""
 
 
 @final
@@ -35,13 +49,13 @@ class Browser:
         self._folder = tempfile.TemporaryDirectory(prefix="chromium-", ignore_cleanup_errors=True)
         child_reads, self._write = os.pipe()
         self._read, child_writes = os.pipe()
-        # The browser reads commands from descriptor 3 and answers on 4.
-        script = f'exec "$0" "$@" 3<&{child_reads} 4>&{child_writes}'
-        command = ["sh", "-c", script, str(BINARY), *_FLAGS, f"--user-data-dir={self._folder.name}"]
+        command = [str(BINARY), *_FLAGS, f"--user-data-dir={self._folder.name}", "about:blank"]
         self._process = subprocess.Popen(
-            [*command, "about:blank"], pass_fds=(child_reads, child_writes),
-            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-        )  # fmt: skip
+            [sys.executable, "-c", _LAUNCH, str(child_reads), str(child_writes), *command],
+            pass_fds=(child_reads, child_writes),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
         os.close(child_reads)
         os.close(child_writes)
         self._buffer, self._last, self._session = b"", 0, ""
@@ -63,32 +77,44 @@ class Browser:
         self._folder.cleanup()
 
     def open(self, path: Path, *, width: int, height: int = 900, dark: bool = False) -> None:
-        """Open a file and wait until its pictures are drawn."""
-        self._call("Emulation.setDeviceMetricsOverride", width=width, height=height,
-                   deviceScaleFactor=1, mobile=width < 600)  # fmt: skip
+        """Open a report and wait until its pictures are drawn."""
+        self._resize(width, height)
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         self._call("Emulation.setEmulatedMedia", features=[scheme])
-        self._call("Page.navigate", url=path.resolve().as_uri())
-        self.value(
-            "new Promise(done => { const look = () => document.documentElement.dataset.drawn"
-            " ? done(true) : setTimeout(look, 20); look(); })"
+        address = path.resolve().as_uri()
+        self._call("Page.navigate", url=address)
+        drawn = (
+            f"location.href === {address!r} && document.documentElement.dataset.drawn === 'true'"
         )
+        while not self.value(f"new Promise(done => setTimeout(() => done({drawn}), 20))"):
+            pass
+
+    def _resize(self, width: int, height: int) -> None:
+        self._width = width
+        self._call("Emulation.setDeviceMetricsOverride", width=width, height=height,
+                   deviceScaleFactor=1, mobile=width < 600)  # fmt: skip
 
     def value(self, expression: str) -> Any:
         """Return the value of a JavaScript expression in the page; a promise is awaited."""
-        found = self._call("Runtime.evaluate", expression=expression, awaitPromise=True, returnByValue=True)
+        found = self._call(
+            "Runtime.evaluate", expression=expression, awaitPromise=True, returnByValue=True
+        )
         return found["result"].get("value")
 
     def picture(self, path: Path) -> None:
         """Write the whole page as a PNG."""
-        size = self._call("Page.getLayoutMetrics")["cssContentSize"]
-        clip = {"x": 0, "y": 0, "width": size["width"], "height": size["height"], "scale": 1}
-        found = self._call("Page.captureScreenshot", captureBeyondViewport=True, clip=clip)
+        # What lies below the window is not painted: the window is made as high as the page.
+        height = self.value("document.documentElement.scrollHeight")
+        self._resize(self._width, height)
+        self.value("new Promise(done => setTimeout(done, 300))")
+        found = self._call("Page.captureScreenshot")
         path.write_bytes(base64.b64decode(found["data"]))
 
     def print(self, path: Path) -> None:
         """Write the page as a PDF."""
-        found = self._call("Page.printToPDF", printBackground=True, paperWidth=8.27, paperHeight=11.69)
+        found = self._call(
+            "Page.printToPDF", printBackground=True, paperWidth=8.27, paperHeight=11.69
+        )
         path.write_bytes(base64.b64decode(found["data"]))
 
     def _call(self, method: str, **parameters: Any) -> dict[str, Any]:

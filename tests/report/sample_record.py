@@ -22,7 +22,16 @@ FLOWERS = ("daisy", "dandelion", "rose", "sunflower", "tulip")
 # key, title, role, validation value, seconds of a run, trained parameters, MMD², CKA
 ARMS: tuple[tuple[str, str, str, float, float, int, float | None, float | None], ...] = (
     ("majority", "Majority class", WITHOUT_TRANSFER, 0.077, 0.02, 0, None, None),
-    ("raw-logistic", "Raw input + logistic regression", WITHOUT_TRANSFER, 0.412, 1.9, 3_845, None, None),
+    (
+        "raw-logistic",
+        "Raw input + logistic regression",
+        WITHOUT_TRANSFER,
+        0.412,
+        1.9,
+        3_845,
+        None,
+        None,
+    ),
     ("centroid", "Nearest centroid", WITHOUT_FINE_TUNING, 0.861, 6.1, 0, None, None),
     ("knn", "k-nearest neighbours", WITHOUT_FINE_TUNING, 0.846, 6.2, 0, None, None),
     ("linear-probe", "Linear probe", WITHOUT_FINE_TUNING, 0.881, 7.4, 1_925, None, None),
@@ -54,7 +63,10 @@ def scores(value: float, n: int) -> dict[str, Any]:
     offsets = {"accuracy": 0.006, "balanced_accuracy": 0.002, "macro_f1": 0.0, "weighted_f1": 0.004}
     found = {name: interval(value + by, n) for name, by in offsets.items()}
     found["auroc"] = interval(min(0.5 + 0.55 * value, 0.995), n, spread=0.4)
-    found |= {name: interval(by * (1 - value), n) for name, by in (("log_loss", 3.2), ("brier", 1.4), ("ece", 0.4))}
+    found |= {
+        name: interval(by * (1 - value), n)
+        for name, by in (("log_loss", 3.2), ("brier", 1.4), ("ece", 0.4))
+    }
     return found
 
 
@@ -87,7 +99,9 @@ def done_arm(row: tuple[Any, ...], best: float, winner: str) -> dict[str, Any]:
         "title": title,
         "role": role,
         "status": "done",
-        "reason": "control: always runs" if role != "candidate" else "about 210 s for 3 learning rates",
+        "reason": "control: always runs"
+        if role != "candidate"
+        else "about 210 s for 3 learning rates",
         "run": f"{key}-81ce02",
         "runs": [f"{key}-81ce0{i}" for i in range(seeds)],
         "tuning_runs": [f"{key}-7{i}aa" for i in range(3)] if is_trained else [],
@@ -104,14 +118,23 @@ def done_arm(row: tuple[Any, ...], best: float, winner: str) -> dict[str, Any]:
         "labels_used": 2_200,
         "parameters_trained": trained,
         "parameters_total": 22_058_117 if role != WITHOUT_TRANSFER or key == "scratch" else 0,
-        "convergence": {"step": 220, "seconds": seconds * 0.4, "of_steps": 550} if is_trained else None,
-        "movement": None if mmd2 is None else {"mmd2": mmd2, "p": 0.001 if mmd2 > 0.01 else 0.21, "cka": cka, "n": 440},
-        "preflight": ["148 of 148 declared tensors are on the forward path, received gradient and moved",
-                      "0 frozen tensors moved", "batch normalisation: none; layer normalisation trains"] if is_trained else [],
+        "convergence": {"step": 220, "seconds": seconds * 0.4, "of_steps": 550}
+        if is_trained
+        else None,
+        "movement": None
+        if mmd2 is None
+        else {"mmd2": mmd2, "p": 0.001 if mmd2 > 0.01 else 0.21, "cka": cka, "n": 440},
+        "preflight": [
+            "148 of 148 declared tensors are on the forward path, received gradient and moved",
+            "0 frozen tensors moved",
+            "batch normalisation: none; layer normalisation trains",
+        ]
+        if is_trained
+        else [],
         "winner": is_winner,
         "versus_best": None if is_winner else lead(by, 440, tie=0 <= by < 0.017),
         "versus_best_test": None if is_winner else lead(by - 0.003, 550, tie=0 <= by < 0.02),
-    }  # fmt: skip
+    }
 
 
 def _settings(key: str) -> dict[str, Any]:
@@ -129,26 +152,60 @@ def _settings(key: str) -> dict[str, Any]:
 def idle_arm(key: str, title: str, status: str, reason: str) -> dict[str, Any]:
     """Return an arm that was skipped or failed."""
     arm = done_arm((key, title, "candidate", 0.5, 1.0, 0, None, None), 0.9, "")
-    nothing = ("run", "validation", "test", "seconds", "peak_memory_bytes", "parameters_trained",
-               "versus_best", "versus_best_test", "convergence", "labels_used")  # fmt: skip
-    return {**arm, **dict.fromkeys(nothing), "status": status, "reason": reason, "runs": [],
-            "tuning_runs": [], "n_seeds": 0, "preflight": [], "estimated_seconds": 1260.0,
-            "seconds_total": 0.0}  # fmt: skip
+    nothing = (
+        "run",
+        "validation",
+        "test",
+        "seconds",
+        "peak_memory_bytes",
+        "parameters_trained",
+        "versus_best",
+        "versus_best_test",
+        "convergence",
+        "labels_used",
+    )
+    return {
+        **arm,
+        **dict.fromkeys(nothing),
+        "status": status,
+        "reason": reason,
+        "runs": [],
+        "tuning_runs": [],
+        "n_seeds": 0,
+        "preflight": [],
+        "estimated_seconds": 1260.0,
+        "seconds_total": 0.0,
+    }
 
 
-def curve(key: str, title: str, value: float, seconds: float, rng: np.random.Generator) -> dict[str, Any]:
+def curve(
+    key: str, title: str, value: float, seconds: float, rng: np.random.Generator
+) -> dict[str, Any]:
     """Return a learning curve that ends near a value."""
     points = []
     for epoch in range(1, 11):
         gone = 1 - np.exp(-epoch / (4.5 if key == "scratch" else 1.8))
         metric = value * (0.55 + 0.45 * gone) + rng.normal(0, 0.006)
-        loss = (1.6 if key == "scratch" else 0.7) * np.exp(-epoch / 4) + 0.06 + abs(rng.normal(0, 0.01))
-        points.append({"step": 55 * epoch, "epoch": float(epoch), "seconds": seconds * epoch / 10,
-                       "train_loss": float(loss), "metric": float(metric)})  # fmt: skip
+        loss = (
+            (1.6 if key == "scratch" else 0.7) * np.exp(-epoch / 4)
+            + 0.06
+            + abs(rng.normal(0, 0.01))
+        )
+        points.append(
+            {
+                "step": 55 * epoch,
+                "epoch": float(epoch),
+                "seconds": seconds * epoch / 10,
+                "train_loss": float(loss),
+                "metric": float(metric),
+            }
+        )
     return {"run": f"{key}-81ce00", "protocol": key, "label": title, "points": points}
 
 
-def confusion(n_classes: int, n: int, accuracy: float, rng: np.random.Generator) -> np.ndarray[Any, Any]:
+def confusion(
+    n_classes: int, n: int, accuracy: float, rng: np.random.Generator
+) -> np.ndarray[Any, Any]:
     """Return counts; neighbouring classes are mixed up most."""
     counts = np.zeros((n_classes, n_classes), int)
     for label in rng.integers(0, n_classes, n):
@@ -180,8 +237,15 @@ def reliability(rng: np.random.Generator) -> dict[str, Any]:
             middle = (low + high) / 2
             right = float(np.clip(middle - excess * (1 - middle) * 2.2 + rng.normal(0, 0.02), 0, 1))
             filled = n > 0
-            found.append({"low": low, "high": high, "n": n, "confidence": middle if filled else None,
-                          "accuracy": round(right * n) / n if filled else None})  # fmt: skip
+            found.append(
+                {
+                    "low": low,
+                    "high": high,
+                    "n": n,
+                    "confidence": middle if filled else None,
+                    "accuracy": round(right * n) / n if filled else None,
+                }
+            )
         return found
 
     return {
@@ -197,13 +261,17 @@ def flower(place: int, rng: np.random.Generator) -> str:
     """Return a drawn flower as a data address."""
     image = Image.new("RGB", (160, 120), tuple(int(v) for v in rng.integers(40, 130, 3)))
     draw = ImageDraw.Draw(image)
-    colour = [(255, 255, 255), (250, 210, 40), (200, 30, 60), (240, 170, 20), (220, 80, 150)][place % 5]
+    colour = [(255, 255, 255), (250, 210, 40), (200, 30, 60), (240, 170, 20), (220, 80, 150)][
+        place % 5
+    ]
     centre = (60 + int(rng.integers(0, 40)), 45 + int(rng.integers(0, 30)))
     draw.line((*centre, centre[0] + 6, 120), fill=(60, 120, 50), width=5)
     for angle in np.linspace(0, 2 * np.pi, 9)[:-1]:
         x, y = centre[0] + 26 * np.cos(angle), centre[1] + 26 * np.sin(angle)
         draw.ellipse((x - 14, y - 14, x + 14, y + 14), fill=colour)
-    draw.ellipse((centre[0] - 13, centre[1] - 13, centre[0] + 13, centre[1] + 13), fill=(110, 70, 20))
+    draw.ellipse(
+        (centre[0] - 13, centre[1] - 13, centre[0] + 13, centre[1] + 13), fill=(110, 70, 20)
+    )
     file = io.BytesIO()
     image.save(file, "JPEG", quality=80)
     return "data:image/jpeg;base64," + base64.b64encode(file.getvalue()).decode()
@@ -237,16 +305,29 @@ def label_efficiency() -> dict[str, Any]:
 
 
 def image_record() -> dict[str, Any]:
-    """Return a study of photographs: LP-FT recommended and confirmed, some arms skipped or failed."""
+    """Return a study of photographs: LP-FT recommended and confirmed, some arms skipped "
+    "or failed."""
     rng = np.random.default_rng(7)
     arms = [done_arm(row, 0.918, "lp-ft") for row in ARMS]
     arms += [
-        idle_arm("full", "Full fine-tuning", "skipped",
-                 "3 learning rates of 10 epochs need about 1260 s; 402 s are left beside the reserve for repetitions"),
-        idle_arm("my-lora", "my-lora.yaml", "failed",
-                 "loss became NaN at step 37 with learning rate 0.003; the runs with smaller rates did too"),
-    ]  # fmt: skip
-    curves = [curve(r[0], r[1], r[3], r[4], rng) for r in ARMS if r[2] == "candidate" or r[0] == "scratch"]
+        idle_arm(
+            "full",
+            "Full fine-tuning",
+            "skipped",
+            "3 learning rates of 10 epochs need about 1260 s; 402 s are left beside the "
+            "reserve for repetitions",
+        ),
+        idle_arm(
+            "my-lora",
+            "my-lora.yaml",
+            "failed",
+            "loss became NaN at step 37 with learning rate 0.003; the runs with smaller "
+            "rates did too",
+        ),
+    ]
+    curves = [
+        curve(r[0], r[1], r[3], r[4], rng) for r in ARMS if r[2] == "candidate" or r[0] == "scratch"
+    ]
     counts = confusion(5, 550, 0.92, rng)
     return {
         "schema": 1,
@@ -254,71 +335,149 @@ def image_record() -> dict[str, Any]:
         "verdict": {
             "kind": "recommend",
             "confirmed": True,
-            "sentence": "LP-FT on dinov2-small: macro-F1 .914 [.891, .937], +.037 over the best control, "
+            "sentence": "LP-FT on dinov2-small: macro-F1 .914 [.891, .937], +.034 over "
+            "the best control, "
             "4 min; Gradual unfreezing ties.",
-            "reasons": ["LP-FT has the best macro-F1 on 440 validation items",
-                        "ties: Gradual unfreezing, LP-FT, upper half, LoRA"],
+            "reasons": [
+                "LP-FT has the best macro-F1 on 440 validation items",
+                "ties: Gradual unfreezing, LP-FT, upper half, LoRA",
+            ],
         },
-        "target": {"text": "macro_f1>=0.9", "status": "undecided",
-                   "clauses": [{"text": "macro_f1>=0.9", "value": 0.914, "low": 0.891, "high": 0.937,
-                                "status": "undecided"}]},
+        "target": {
+            "text": "macro_f1>=0.9",
+            "status": "undecided",
+            "clauses": [
+                {
+                    "text": "macro_f1>=0.9",
+                    "value": 0.914,
+                    "low": 0.891,
+                    "high": 0.937,
+                    "status": "undecided",
+                }
+            ],
+        },
         "task": _task("image", FLOWERS, rng),
         "arms": arms,
         "curves": curves,
         "best": {
-            "run": "lp-ft-81ce00", "protocol": "lp-ft", "graft": "~/.local/share/regraft/grafts/3f9a17c2",
-            "backbone": "facebook/dinov2-small", "part": "test", "classes": list(FLOWERS),
-            "confusion": counts.tolist(), "per_class": per_class(FLOWERS, counts),
+            "run": "lp-ft-81ce00",
+            "protocol": "lp-ft",
+            "graft": "~/.local/share/regraft/grafts/3f9a17c2",
+            "backbone": "facebook/dinov2-small",
+            "part": "test",
+            "classes": list(FLOWERS),
+            "confusion": counts.tolist(),
+            "per_class": per_class(FLOWERS, counts),
             "reliability": reliability(rng),
             "mistakes": [
-                {"item": f"test/{FLOWERS[i % 5]}/{1402 + 37 * i}_a5f20c.jpg", "text": None, "image": flower(i, rng),
-                 "label": FLOWERS[i % 5], "predicted": FLOWERS[(i + 1 + i // 5) % 5], "confidence": 0.99 - 0.017 * i}
+                {
+                    "item": f"test/{FLOWERS[i % 5]}/{1402 + 37 * i}_a5f20c.jpg",
+                    "text": None,
+                    "image": flower(i, rng),
+                    "label": FLOWERS[i % 5],
+                    "predicted": FLOWERS[(i + 1 + i // 5) % 5],
+                    "confidence": 0.99 - 0.017 * i,
+                }
                 for i in range(12)
             ],
-            "proof": {"items": 32, "largest_difference": 2.4e-7, "metric": "macro_f1", "value": 0.93},
+            "proof": {
+                "items": 32,
+                "largest_difference": 2.4e-7,
+                "metric": "macro_f1",
+                "value": 0.93,
+            },
         },
         "label_efficiency": label_efficiency(),
-        "decisions": [{"seq": i, "key": f"admit:{arm['key']}", "text": arm["reason"]} for i, arm in enumerate(arms)],
-        "configuration": "task:\n  data: flowers5/\n  metric: macro_f1\n  target: macro_f1>=0.9\nbackbones:\n"
-        "- facebook/dinov2-small@ed25f3a\nbudget: 1800.0\nprotocols:\n- ladder\n- my-lora.yaml\nseed: 0\nseeds: 3\n",
+        "decisions": [
+            {"seq": i, "key": f"admit:{arm['key']}", "text": arm["reason"]}
+            for i, arm in enumerate(arms)
+        ],
+        "configuration": "task:\n  data: flowers5/\n  metric: macro_f1\n  target: "
+        "macro_f1>=0.9\nbackbones:\n"
+        "- facebook/dinov2-small@ed25f3a\nbudget: 1800.0\nprotocols:\n- ladder\n- "
+        "my-lora.yaml\nseed: 0\nseeds: 3\n",
         "reproduce": ["regraft verify lp-ft-81ce00", "regraft report 3f9a17c2"],
         "test_openings": 1,
-    }  # fmt: skip
+    }
 
 
 def _study() -> dict[str, Any]:
-    versions = {"regraft": "0.1.0", "torch": "2.13.0", "transformers": "5.3.1", "peft": "0.19.1", "python": "3.11.14"}
+    versions = {
+        "regraft": "0.1.0",
+        "torch": "2.13.0",
+        "transformers": "5.3.1",
+        "peft": "0.19.1",
+        "python": "3.11.14",
+    }
     return {
-        "id": "3f9a17c2", "name": "flowers", "created": "2026-03-14T09:26:53+00:00", "seconds": 1544.0,
-        "budget_seconds": 1800.0, "backbone": "facebook/dinov2-small", "data": "flowers5/",
-        "backbone_notes": ["images of 224 × 224 pixels, as in pretraining", "12 blocks, cut exactly"],
-        "metric": "macro_f1", "higher_is_better": True, "seed": 0, "precision": "fp32", "device": "cpu",
-        "threads": 2, "versions": versions,
-    }  # fmt: skip
+        "id": "3f9a17c2",
+        "name": "flowers",
+        "created": "2026-03-14T09:26:53+00:00",
+        "seconds": 1544.0,
+        "budget_seconds": 1800.0,
+        "backbone": "facebook/dinov2-small",
+        "data": "flowers5/",
+        "backbone_notes": [
+            "images of 224 × 224 pixels, as in pretraining",
+            "12 blocks, cut exactly",
+        ],
+        "metric": "macro_f1",
+        "higher_is_better": True,
+        "seed": 0,
+        "precision": "fp32",
+        "device": "cpu",
+        "threads": 2,
+        "versions": versions,
+    }
 
 
 def _task(kind: str, classes: tuple[str, ...], rng: np.random.Generator) -> dict[str, Any]:
     counts = np.sort(rng.integers(90, 700, len(classes)))[::-1]
     noise = [
-        {"item": f"train/{classes[i % len(classes)]}/{77 * (i + 1)}.jpg", "label": classes[i % len(classes)],
-         "suggested": classes[(i + 1) % len(classes)], "confidence": 0.99 - 0.01 * i}
+        {
+            "item": f"train/{classes[i % len(classes)]}/{77 * (i + 1)}.jpg",
+            "label": classes[i % len(classes)],
+            "suggested": classes[(i + 1) % len(classes)],
+            "confidence": 0.99 - 0.01 * i,
+        }
         for i in range(6)
-    ]  # fmt: skip
+    ]
     return {
-        "kind": kind, "source": "image folder flowers5/", "n_train": int(counts.sum()), "n_validation": 440,
+        "kind": kind,
+        "source": "image folder flowers5/",
+        "n_train": int(counts.sum()),
+        "n_validation": 440,
         "n_test": 550,
-        "classes": [{"label": c, "train": int(n), "validation": int(n) // 4} for c, n in zip(classes, counts, strict=True)],
+        "classes": [
+            {"label": c, "train": int(n), "validation": int(n) // 4}
+            for c, n in zip(classes, counts, strict=True)
+        ],
         "imbalance": float(counts.max() / counts.min()),
-        "split": "val becomes the sealed test; 20 % of train validate, stratified", "folds": 1,
-        "duplicates": {"within": 14, "across": 3, "removed": 3}, "leakage": [], "skipped": 2,
-        "skipped_items": ["train/rose/broken.jpg: truncated after 1,024 bytes", "train/tulip/empty.jpg: empty file"],
+        "split": "val becomes the sealed test; 20 % of train validate, stratified",
+        "folds": 1,
+        "duplicates": {"within": 14, "across": 3, "removed": 3},
+        "leakage": [],
+        "skipped": 2,
+        "skipped_items": [
+            "train/rose/broken.jpg: truncated after 1,024 bytes",
+            "train/tulip/empty.jpg: empty file",
+        ],
         "converted": {"CMYK to RGB": 4, "rotated as EXIF says": 19},
-        "sizes": {"width": [159, 320, 1024], "height": [120, 240, 768]} if kind == "image" else None,
+        "sizes": {"width": [159, 320, 1024], "height": [120, 240, 768]}
+        if kind == "image"
+        else None,
         "lengths": {"words": [2, 17, 61]} if kind == "text" else None,
-        "label_noise": {**interval(0.021, 2200), "items": noise, "estimator": "5-fold linear probe"},
+        "label_noise": {
+            **interval(0.021, 2200),
+            "items": noise,
+            "estimator": "5-fold linear probe",
+        },
         "diversity": {"value": 48.3, "estimator": "effective rank of the pooled features"},
-        "notes": ["class folders taken as labels", "no group column: photographs of one plant may straddle parts"],
-    }  # fmt: skip
+        "notes": [
+            "class folders taken as labels",
+            "no group column: photographs of one plant may straddle parts",
+        ],
+    }
 
 
 def text_record() -> dict[str, Any]:
@@ -327,36 +486,58 @@ def text_record() -> dict[str, Any]:
     record = image_record()
     classes = ("negative", "positive")
     texts = (
-        "A gorgeous, witty, seductive movie — if you sleep through the first hour, as I did, twice.",
-        "It's not that the film is bad, exactly; it's that it never decides what it wants to be, and by the "
+        "A gorgeous, witty, seductive movie — if you sleep through the first hour, as I "
+        "did, twice.",
+        "It's not that the film is bad, exactly; it's that it never decides what it wants "
+        "to be, and by the "
         "time it has, the audience has decided for it. " * 3,
         "so much facile technique, such cute ideas, so little movie.",
-        f"{HOSTILE} & <b>bold</b> claims, \"quotes\", $E=mc^2$ and %{{y}} %{{customdata[0]}}",
+        f'{HOSTILE} & <b>bold</b> claims, "quotes", $E=mc^2$ and %{{y}} %{{customdata[0]}}',
         "unflinchingly bleak and desperate",
         "日本語のレビュー：とても良い映画でした。" * 4,
     )
     counts = confusion(2, 872, 0.86, rng)
     for arm in record["arms"]:
         arm["winner"] = arm["key"] == "linear-probe"
-        arm["versus_best"] = None if arm["winner"] else arm["versus_best"] or lead(-0.01, 400, tie=True)
-    record["study"] |= {"name": "reviews", "data": "reviews.csv", "backbone": "sentence-transformers/all-MiniLM-L6-v2"}
+        if arm["status"] == "done" and not arm["winner"]:
+            arm["versus_best"] = arm["versus_best"] or lead(-0.01, 400, tie=True)
+        else:
+            arm["versus_best"] = None
+    record["study"] |= {
+        "name": "reviews",
+        "data": "reviews.csv",
+        "backbone": "sentence-transformers/all-MiniLM-L6-v2",
+    }
     record["verdict"] = {
-        "kind": "do_not_fine_tune", "confirmed": False,
-        "sentence": "Do not fine-tune: Linear probe on all-MiniLM-L6-v2: macro-F1 .857 [.834, .880], "
+        "kind": "do_not_fine_tune",
+        "confirmed": False,
+        "sentence": "Do not fine-tune: Linear probe on all-MiniLM-L6-v2: macro-F1 .857 "
+        "[.834, .880], "
         "+.112 over the best control without transfer, 7 s. NOT CONFIRMED on the sealed test part.",
-        "reasons": ["LP-FT has the best macro-F1 on 400 validation items, but Linear probe cannot be told apart from it "
-                    "(−.010, p = 0.21) and is cheaper or needs no fine-tuning"],
-    }  # fmt: skip
+        "reasons": [
+            "LP-FT has the best macro-F1 on 400 validation items, but Linear probe cannot "
+            "be told apart from it "
+            "(−.010, p = 0.21) and is cheaper or needs no fine-tuning"
+        ],
+    }
     record["target"] = {"text": "accuracy>=0.9", "status": "not_met", "clauses": []}
     record["task"] = _task("text", classes, rng)
     record["best"] |= {
-        "classes": list(classes), "confusion": counts.tolist(), "per_class": per_class(classes, counts),
+        "classes": list(classes),
+        "confusion": counts.tolist(),
+        "per_class": per_class(classes, counts),
         "mistakes": [
-            {"item": f"reviews.csv:{813 + 91 * i}", "text": text, "image": None, "label": classes[i % 2],
-             "predicted": classes[(i + 1) % 2], "confidence": 0.98 - 0.03 * i}
+            {
+                "item": f"reviews.csv:{813 + 91 * i}",
+                "text": text,
+                "image": None,
+                "label": classes[i % 2],
+                "predicted": classes[(i + 1) % 2],
+                "confidence": 0.98 - 0.03 * i,
+            }
             for i, text in enumerate(texts)
         ],
-    }  # fmt: skip
+    }
     record["label_efficiency"] = None
     record["test_openings"] = 3
     return record
@@ -367,41 +548,82 @@ def many_classes_record() -> dict[str, Any]:
     rng = np.random.default_rng(13)
     record = image_record()
     classes = tuple(
-        [HOSTILE, '"><img src=x onerror=alert(1)>', "a very long class name that somebody typed into a spreadsheet " * 2]
+        [
+            HOSTILE,
+            '"><img src=x onerror=alert(1)>',
+            "a very long class name that somebody typed into a spreadsheet " * 2,
+        ]
         + [f"species_{i:03d} {'longifolia ' * (i % 4)}".strip() for i in range(97)]
-    )  # fmt: skip
+    )
     counts = confusion(100, 3000, 0.7, rng)
     for arm in record["arms"]:
         arm["winner"] = arm["key"] == "scratch"
         arm["movement"] = None
     record["arms"][0]["title"] = HOSTILE
-    record["study"] |= {"name": HOSTILE, "data": f"/data/{HOSTILE}/" + "deeply/nested/" * 9,
-                        "backbone": "python:examples/very_long_module_path/squeezenet.py:factory@weights/squeezenet1_1.safetensors"}
+    record["study"] |= {
+        "name": HOSTILE,
+        "data": f"/data/{HOSTILE}/" + "deeply/nested/" * 9,
+        "backbone": "python:examples/very_long_module_path/squeezenet.py:factory@weights/sq"
+        "ueezenet1_1.safetensors",
+    }
     record["verdict"] = {
-        "kind": "do_not_transfer", "confirmed": None,
-        "sentence": "Do not transfer: From scratch: macro-F1 .701 [.684, .718], 5 min. The sealed test part leaves it undecided.",
+        "kind": "do_not_transfer",
+        "confirmed": None,
+        "sentence": "Do not transfer: From scratch: macro-F1 .701 [.684, .718], 5 min. "
+        "The sealed test part leaves it undecided.",
         "reasons": ["From scratch has the best macro-F1 on 440 validation items"],
     }
     record["target"] = None
     record["task"] = _task("image", classes, rng) | {
         "leakage": ["412 test items share the group 'greenhouse 3' with training"],
-        "label_noise": None, "diversity": None, "sizes": None, "converted": {}}
-    record["best"] |= {"classes": list(classes), "confusion": counts.tolist(),
-                       "per_class": per_class(classes, counts)}
+        "label_noise": None,
+        "diversity": None,
+        "sizes": None,
+        "converted": {},
+    }
+    record["best"] |= {
+        "classes": list(classes),
+        "confusion": counts.tolist(),
+        "per_class": per_class(classes, counts),
+    }
     for i, one in enumerate(record["best"]["mistakes"]):
-        one |= {"label": classes[i], "predicted": classes[(i + 1) % 100], "item": f"test/{classes[i]}/1.jpg"}
-    return record  # fmt: skip
+        one |= {
+            "label": classes[i],
+            "predicted": classes[(i + 1) % 100],
+            "item": f"test/{classes[i]}/1.jpg",
+        }
+    return record
 
 
 def bare_record() -> dict[str, Any]:
     """Return a record in which every part that may be missing is missing."""
     record = image_record()
-    record["arms"] = [arm | {"movement": None, "test": None, "versus_best": None, "versus_best_test": None,
-                             "convergence": None, "peak_memory_bytes": None, "settings": {}, "preflight": []}
-                      for arm in record["arms"] if arm["key"] in {"majority", "lp-ft"}]  # fmt: skip
+    record["arms"] = [
+        arm
+        | {
+            "movement": None,
+            "test": None,
+            "versus_best": None,
+            "versus_best_test": None,
+            "convergence": None,
+            "peak_memory_bytes": None,
+            "settings": {},
+            "preflight": [],
+        }
+        for arm in record["arms"]
+        if arm["key"] in {"majority", "lp-ft"}
+    ]
     record["best"] = None
-    return record | {"target": None, "task": None, "curves": [], "label_efficiency": None, "decisions": [],
-                     "reproduce": [], "configuration": "", "test_openings": None}  # fmt: skip
+    return record | {
+        "target": None,
+        "task": None,
+        "curves": [],
+        "label_efficiency": None,
+        "decisions": [],
+        "reproduce": [],
+        "configuration": "",
+        "test_openings": None,
+    }
 
 
 SAMPLES = {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
+from regraft.evidence.words import number
 from regraft.report import words
 from regraft.report.facts import badges, class_table, key_facts, suspect_labels, task_facts
 from regraft.report.ladder import Row, ladder_of
@@ -98,7 +99,16 @@ def _facts(facts: Sequence[Fact]) -> str:
 
 def _ladder(record: Record) -> str:
     ladder = ladder_of(record)
-    heads = ("#", "Arm", "Role", ladder.metric, "Sealed test", "Winner's lead", "One run", "Trained")
+    heads = (
+        "#",
+        "Arm",
+        "Role",
+        ladder.metric,
+        "Sealed test",
+        "Winner's lead",
+        "One run",
+        "Trained",
+    )
     rows = [_row(row) for row in ladder.rows]
     return f"## The ladder\n\n{_table(heads, rows, len(rows))}"
 
@@ -128,7 +138,7 @@ def _winner(record: Record) -> str:
 def _mistake(one: Mapping[str, Any]) -> str:
     text = f": “{plain(words.short(one['text'], _LONGEST_TEXT))}”" if one.get("text") else ""
     return (
-        f"{plain(one['item'])}: {plain(one['predicted'])} ({words.number(one['confidence'])}), "
+        f"{plain(one['item'])}: {plain(one['predicted'])} ({number(one['confidence'])}), "
         f"labelled {plain(one['label'])}{text}"
     )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from regraft.evidence.words import number
 from regraft.measure.intervals import wilson
 from regraft.report import words
 from regraft.report.reading import metric_of, score_of, winner_of
@@ -76,7 +77,7 @@ def _quality(record: Record, winner: Mapping[str, Any]) -> Fact | None:
         if score is not None:
             note = f"{words.interval_text(score)} on the {name}, n = {words.count(score.get('n'))}"
             title = words.score_title(score)
-            return Fact(words.metric_title(metric), words.number(score["value"]), note, title)
+            return Fact(words.metric_title(metric), number(score["value"]), note, title)
     return None
 
 
@@ -98,11 +99,11 @@ def _lead(record: Record) -> Fact | None:
 
 def _cost(record: Record, winner: Mapping[str, Any]) -> Fact:
     study = record["study"]
-    note = f"one run; the whole study took {words.seconds_text(study.get('seconds'))}"
+    note = f"the whole study took {words.seconds_text(study.get('seconds'))}"
     if study.get("budget_seconds"):
         note += f" of {words.seconds_text(study['budget_seconds'])}"
     title = f"{study.get('device')}, {study.get('threads')} threads, {study.get('precision')}"
-    return Fact("Time", words.seconds_text(winner.get("seconds")), note, title)
+    return Fact("Time of a run", words.seconds_text(winner.get("seconds")), note, title)
 
 
 def _trained(winner: Mapping[str, Any]) -> Fact | None:
@@ -129,8 +130,8 @@ def _calibration(record: Record) -> Fact | None:
     if not reliability:
         return None
     before, after = reliability["ece"], reliability["ece_calibrated"]
-    note = f"{words.number(before['value'])} before temperature {reliability['temperature']:.2f}"
-    return Fact("Calibration error", words.number(after["value"]), note, words.score_title(after))
+    note = f"{number(before['value'])} before temperature {reliability['temperature']:.2f}"
+    return Fact("Calibration error", number(after["value"]), note, words.score_title(after))
 
 
 def _openings(record: Record) -> Fact | None:
@@ -140,6 +141,24 @@ def _openings(record: Record) -> Fact | None:
     once = "by this study alone"
     again = "studies read it: its figures are less independent each time"
     return Fact("Test openings", words.count(times), once if times <= 1 else again)
+
+
+def winner_scores(record: Record) -> Table | None:
+    """Return every measured score of the winner, on validation and on the sealed part."""
+    winner = winner_of(record)
+    if winner is None or not winner["validation"]:
+        return None
+    tested = winner["test"] or {}
+    rows = tuple(
+        (
+            Cell(words.metric_title(name)),
+            words.score_cell(score),
+            *([words.score_cell(tested.get(name))] if tested else []),
+        )
+        for name, score in winner["validation"].items()
+    )
+    heads = ("Measure", "Validation", *(["Sealed test"] if tested else []))
+    return Table(heads, rows, frozenset({1, 2}))
 
 
 def class_table(record: Record) -> Table | None:
@@ -165,9 +184,9 @@ def _class_row(
     return (
         Cell(row["label"]),
         Cell(words.count(row["n"])),
-        Cell(words.number(row["precision"]), _proportion(right, named, "items given this class")),
-        Cell(words.number(row["recall"]), _proportion(right, row["n"], "items of this class")),
-        Cell(words.number(row["f1"]), f"n = {row['n']}; point estimate, no interval"),
+        Cell(number(row["precision"]), _proportion(right, named, "items given this class")),
+        Cell(number(row["recall"]), _proportion(right, row["n"], "items of this class")),
+        Cell(number(row["f1"]), f"n = {row['n']}; point estimate, no interval"),
     )
 
 
@@ -184,8 +203,12 @@ def task_facts(record: Record) -> list[Fact]:
     task = record.get("task")
     if not task:
         return []
-    found = [Fact("Kind", task["kind"]), Fact("Source", str(task["source"]))]
-    found += [_sizes(task), _split(task), Fact("Imbalance", f"{task['imbalance']:.1f} : 1", _ends(task))]
+    found: list[Fact | None] = [Fact("Kind", task["kind"]), Fact("Source", str(task["source"]))]
+    found += [
+        _sizes(task),
+        _split(task),
+        Fact("Imbalance", f"{task['imbalance']:.1f} : 1", _ends(task)),
+    ]
     found += [_duplicates(task), *_shape(task), _noise(task), _diversity(task)]
     if task.get("converted"):
         parts = [f"{name}: {words.count(n)}" for name, n in task["converted"].items()]
@@ -250,7 +273,9 @@ def _diversity(task: Mapping[str, Any]) -> Fact | None:
     one = task.get("diversity")
     if not one:
         return None
-    return Fact("Diversity", f"{one['value']:.1f}", "effective dimensions", one.get("estimator") or "")
+    return Fact(
+        "Diversity", f"{one['value']:.1f}", "effective dimensions", one.get("estimator") or ""
+    )
 
 
 def suspect_labels(record: Record) -> Table | None:
@@ -263,7 +288,7 @@ def suspect_labels(record: Record) -> Table | None:
             Cell(one["item"]),
             Cell(one["label"]),
             Cell(one["suggested"]),
-            Cell(words.number(one["confidence"]), "probability by an out-of-fold linear probe"),
+            Cell(number(one["confidence"]), "probability by an out-of-fold linear probe"),
         )
         for one in noise["items"]
     )

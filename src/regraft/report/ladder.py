@@ -5,17 +5,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from regraft.evidence.words import number
 from regraft.report import words
 from regraft.report.palette import ROLES
 from regraft.report.reading import (
     arm_number,
     higher_is_better,
+    kept_values,
     metric_of,
     score_of,
     scored_arms,
 )
 from regraft.report.scale import Scale
-from regraft.report.words import Cell
+from regraft.report.words import Cell, Table
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -23,11 +25,16 @@ if TYPE_CHECKING:
     Arm = Mapping[str, Any]
 
 _MANY_SEEDS = 2
+_ROLES = {
+    "control_without_transfer": "control, no transfer",
+    "control_without_fine_tuning": "control, no fine-tuning",
+    "candidate": "candidate",
+}
 
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """An interval on the forest's track, in percent from its left; `beyond` names a clipped side."""
+    """An interval on the forest's track, in percent; `beyond` names the side it lies beyond."""
 
     low: float
     value: float
@@ -83,15 +90,27 @@ def ladder_of(record: Mapping[str, Any]) -> Ladder:
     done = scored_arms(record)
     scores = [arm["validation"][metric] for arm in done]
     scores += [one for arm in done if (one := score_of(arm, "test", metric))]
-    scale = Scale.of(scores, higher_is_better=higher_is_better(record))
+    scale = Scale.of(scores, higher_is_better=higher_is_better(record), kept=kept_values(record))
     rows = tuple(_row(record, arm, scale) for arm in record["arms"])
     return Ladder(
         metric=words.metric_title(metric),
         rows=rows,
-        ticks=tuple((100 * scale.share(one), words.number(one)[:3]) for one in scale.ticks()),
+        ticks=tuple((100 * scale.share(one), number(one)[:3]) for one in scale.ticks()),
         has_test=any(score_of(arm, "test", metric) for arm in done),
         n_done=len(done),
     )
+
+
+def all_scores(record: Mapping[str, Any]) -> Table:
+    """Return every measured score of every arm on validation."""
+    arms = scored_arms(record)
+    names = list(dict.fromkeys(name for arm in arms for name in arm["validation"]))
+    rows = tuple(
+        (Cell(arm["title"]), *(words.score_cell(arm["validation"].get(name)) for name in names))
+        for arm in arms
+    )
+    heads = ("Arm", *(words.metric_title(name) for name in names))
+    return Table(heads, rows, frozenset(range(1, len(heads))))
 
 
 def _row(record: Mapping[str, Any], arm: Arm, scale: Scale) -> Row:
@@ -101,7 +120,7 @@ def _row(record: Mapping[str, Any], arm: Arm, scale: Scale) -> Row:
     return Row(
         number=arm_number(record, arm),
         title=arm["title"],
-        role=ROLES[arm["role"]][0],
+        role=_ROLES[arm["role"]],
         symbol=ROLES[arm["role"]][2],
         status=arm["status"],
         reason=arm.get("reason") or "",
@@ -125,7 +144,8 @@ def _mark(score: Mapping[str, Any] | None, scale: Scale) -> Mark | None:
     value = float(score["value"])
     low, high = (value if score[end] is None else float(score[end]) for end in ("low", "high"))
     beyond = "" if scale.holds(value) else "left" if value < scale.low else "right"
-    return Mark(*(round(100 * scale.share(one), 2) for one in (low, value, high)), beyond)
+    left, middle, right = (round(100 * scale.share(one), 2) for one in (low, value, high))
+    return Mark(left, middle, right, beyond)
 
 
 def _scored(score: Mapping[str, Any] | None, arm: Arm) -> Cell:
@@ -152,12 +172,14 @@ def _trained(arm: Arm) -> Cell:
     if trained is None:
         return Cell(words.MISSING)
     share = f"{words.percent(trained / total)} of {words.count(total)}" if total else ""
-    return Cell(words.short_count(trained), f"{words.count(trained)} parameters; {share}".rstrip("; "))
+    return Cell(
+        words.short_count(trained), f"{words.count(trained)} parameters; {share}".rstrip("; ")
+    )
 
 
 def _details(arm: Arm) -> list[tuple[str, tuple[str, ...]]]:
     """Return (term, texts) of what the row has no room for."""
-    found = []
+    found: list[tuple[str, tuple[str, ...]]] = []
     if arm.get("settings"):
         found.append(("Settings", (settings_text(arm["settings"]),)))
     convergence = arm.get("convergence")

@@ -16,9 +16,17 @@ from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
 from regraft.errors import ConfigError
+from regraft.evidence.words import number
 from regraft.report import words
 from regraft.report.card import card_markdown
-from regraft.report.facts import badges, class_table, key_facts, suspect_labels, task_facts
+from regraft.report.facts import (
+    badges,
+    class_table,
+    key_facts,
+    suspect_labels,
+    task_facts,
+    winner_scores,
+)
 from regraft.report.figures import (
     confusion,
     cost_quality,
@@ -27,7 +35,7 @@ from regraft.report.figures import (
     movement,
     reliability,
 )
-from regraft.report.ladder import ladder_of
+from regraft.report.ladder import all_scores, ladder_of
 from regraft.report.palette import css_variables, variable_of
 
 if TYPE_CHECKING:
@@ -92,27 +100,31 @@ def record_json(record: Mapping[str, Any]) -> str:
 
 def page_html(record: Mapping[str, Any]) -> str:
     """Return the report as HTML text."""
-    pictures = {
-        one.key: one for make in _PICTURES if (one := make(record)) is not None
-    }
+    pictures = {one.key: one for make in _PICTURES if (one := make(record)) is not None}
     scripts = [Markup(get_plotlyjs()), Markup(_text("report.js"))]
-    return _environment().get_template("report.html.j2").render(
-        record=record,
-        study=record["study"],
-        badges=badges(record),
-        facts=key_facts(record),
-        ladder=ladder_of(record),
-        pictures=pictures,
-        class_table=class_table(record),
-        task_facts=task_facts(record),
-        suspects=suspect_labels(record),
-        mistakes=_mistakes(record),
-        figures=Markup(_embedded(pictures)),
-        scripts=scripts,
-        style=Markup(_text("report.css")),
-        light=Markup(css_variables(dark=False)),
-        dark=Markup(css_variables(dark=True)),
-        policy=_policy(scripts),
+    return (
+        _environment()
+        .get_template("report.html.j2")
+        .render(
+            record=record,
+            study=record["study"],
+            badges=badges(record),
+            facts=key_facts(record),
+            ladder=ladder_of(record),
+            pictures=pictures,
+            all_scores=all_scores(record),
+            winner_scores=winner_scores(record),
+            class_table=class_table(record),
+            task_facts=task_facts(record),
+            suspects=suspect_labels(record),
+            mistakes=_mistakes(record),
+            figures=Markup(_embedded(pictures)),
+            scripts=scripts,
+            style=Markup(_text("report.css")),
+            light=Markup(css_variables(dark=False)),
+            dark=Markup(css_variables(dark=True)),
+            policy=_policy(scripts),
+        )
     )
 
 
@@ -126,7 +138,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters |= {
-        "number": words.number,
+        "number": number,
         "count": words.count,
         "percent": words.percent,
         "seconds": words.seconds_text,

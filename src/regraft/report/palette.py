@@ -1,8 +1,8 @@
 """The colours of the report: one table from which the page's and the pictures' are taken.
 
-Pictures carry the light colour; the page's script replaces it by the CSS variable of the same name, so
-that pictures follow the reader's light or dark mode. Line colours are those of Okabe and Ito, whom
-readers with colour-blindness can tell apart, darkened or lightened for contrast with the paper.
+Pictures carry the light colour; the page's script replaces it by the CSS variable of the same name,
+so that pictures follow the reader's light or dark mode. Line colours are those of Okabe and Ito,
+which colour-blind readers can tell apart, darkened or lightened for contrast with the paper.
 """
 
 from __future__ import annotations
@@ -49,23 +49,27 @@ _LINES = {
     "sky": Ink("#3a8fc0", "#9bd3f5"),
     "grey": Ink("#6f7780", "#9ba5af"),
 }
-_BAND_OPACITY = 0.16
+_OPACITIES = {"band": 0.16, "soft": 0.5}
 
 
-def _band(colour: str) -> str:
+def _thinned(colour: str, opacity: float) -> str:
     red, green, blue = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
-    return f"rgba({red}, {green}, {blue}, {_BAND_OPACITY})"
+    return f"rgba({red}, {green}, {blue}, {opacity})"
 
 
 INKS: Mapping[str, Ink] = MappingProxyType(
     {
         **_PLAIN,
         **_LINES,
-        **{f"{name}-band": Ink(_band(one.light), _band(one.dark)) for name, one in _LINES.items()},
+        **{
+            f"{name}-{thin}": Ink(_thinned(one.light, opacity), _thinned(one.dark, opacity))
+            for name, one in _LINES.items()
+            for thin, opacity in _OPACITIES.items()
+        },
     }
 )
-SERIES = tuple(_LINES)[:-1]
-DASHES = ("solid", "dash", "dot", "dashdot", "longdash")
+_DASHES = ("solid", "dash", "dot", "dashdot", "longdash")
+_SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "star", "pentagon")
 ROLES: Mapping[str, tuple[str, str, str]] = MappingProxyType(
     {
         "control_without_transfer": ("Control without transfer", "grey", "square"),
@@ -80,11 +84,16 @@ def light(name: str) -> str:
     return INKS[name].light
 
 
+def series(place: int) -> tuple[str, str, str]:
+    """Return colour, dash and symbol of the line at a place; no two of the first 35 are alike."""
+    colours = tuple(_LINES)
+    turn, rest = divmod(place, len(colours))
+    return colours[rest], _DASHES[turn % len(_DASHES)], _SYMBOLS[rest]
+
+
 def css_variables(*, dark: bool) -> str:
     """Return the declarations of all colours, one per line."""
-    return "\n".join(
-        f"--{name}: {one.dark if dark else one.light};" for name, one in INKS.items()
-    )
+    return "\n".join(f"--{name}: {one.dark if dark else one.light};" for name, one in INKS.items())
 
 
 def variable_of() -> dict[str, str]:

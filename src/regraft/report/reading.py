@@ -38,6 +38,25 @@ def winner_of(record: Mapping[str, Any]) -> Mapping[str, Any] | None:
     return next((arm for arm in record["arms"] if arm["winner"]), None)
 
 
+def kept_values(record: Mapping[str, Any]) -> list[float]:
+    """Return the winner's interval on each part: what no scale may leave out."""
+    winner, metric = winner_of(record), metric_of(record)
+    if winner is None:
+        return []
+    scores = [score_of(winner, part, metric) for part in ("validation", "test")]
+    ends = [one[end] for one in scores if one for end in ("low", "value", "high")]
+    return [float(end) for end in ends if end is not None]
+
+
+def places_of(record: Mapping[str, Any]) -> dict[str, int]:
+    """Return each arm's place among the lines of all pictures: winner, trained arms, others."""
+
+    def rank(arm: Mapping[str, Any]) -> tuple[bool, bool]:
+        return not arm["winner"], not arm.get("tuning_runs")
+
+    return {key_of(arm): i for i, arm in enumerate(sorted(record["arms"], key=rank))}
+
+
 def score_of(arm: Mapping[str, Any], part: str, metric: str) -> Mapping[str, Any] | None:
     """Return an arm's score on a part, or None where it has none."""
     scores = arm.get(part)

@@ -21,15 +21,22 @@ class Scale(NamedTuple):
     high: float
 
     @classmethod
-    def of(cls, scores: Sequence[Mapping[str, float | None]], *, higher_is_better: bool) -> Self:
+    def of(
+        cls,
+        scores: Sequence[Mapping[str, float | None]],
+        *,
+        higher_is_better: bool,
+        kept: Sequence[float] = (),
+    ) -> Self:
         """Return a range that holds the good arms with their intervals.
 
-        A majority baseline far off would press all others into a corner: the range reaches, on the bad
-        side, four times as far from the best value as the median is.
+        A majority baseline far off would press all others into a corner: the range reaches, on the
+        bad side, four times as far from the best value as the median is.
 
         Args:
             scores: Each with ``value``, ``low`` and ``high``; None where unknown.
             higher_is_better: The metric's direction.
+            kept: Values that must lie inside, however bad.
         """
         sign = 1.0 if higher_is_better else -1.0
         known = [one for one in scores if one["value"] is not None]
@@ -37,10 +44,15 @@ class Scale(NamedTuple):
             return cls(0.0, 1.0)
         values = [sign * float(one["value"] or 0.0) for one in known]
         ends = [
-            sign * float(end) for one in known for end in (one["low"], one["high"]) if end is not None
+            sign * float(end)
+            for one in known
+            for end in (one["low"], one["high"])
+            if end is not None
         ] or values
         best = max(values)
-        reach = max(_REACH * (best - median(values)), _LEAST_SPAN)
+        reach = max(
+            _REACH * (best - median(values)), _LEAST_SPAN, *(best - sign * one for one in kept)
+        )
         low, high = max(min(*ends, *values), best - reach), max(*ends, *values)
         margin = _MARGIN * max(high - low, _LEAST_SPAN)
         low, high = low - margin, high + margin

@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from regraft.evidence.words import number, seconds_text, signed
+from regraft.evidence.words import number, signed
 from regraft.measure.metrics import METRICS
 
 if TYPE_CHECKING:
@@ -19,6 +19,17 @@ class Cell(NamedTuple):
 
     text: str
     title: str = ""
+
+    @property
+    def head(self) -> str:
+        """The value without its interval."""
+        return self.text.partition(" [")[0]
+
+    @property
+    def tail(self) -> str:
+        """The interval alone, or nothing."""
+        _, bracket, rest = self.text.partition(" [")
+        return f"[{rest}" if bracket else ""
 
 
 class Table(NamedTuple):
@@ -84,6 +95,30 @@ def comparison_title(one: Mapping[str, Any]) -> str:
     return "; ".join(parts)
 
 
+def seconds_text(seconds: float | None) -> str:
+    """Return seconds for people.
+
+    Example:
+        >>> seconds_text(0.02), seconds_text(7.43), seconds_text(61), seconds_text(5400)
+        ('< 0.1 s', '7.4 s', '1 min 1 s', '1 h 30 min')
+    """
+    if seconds is None:
+        return MISSING
+    if seconds < 0.05:
+        return "< 0.1 s"
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 600:
+        return f"{whole // 60} min {whole % 60} s" if whole % 60 else f"{whole // 60} min"
+    minutes = round(seconds / 60)
+    if minutes < 60:
+        return f"{minutes} min"
+    return f"{minutes // 60} h {minutes % 60} min" if minutes % 60 else f"{minutes // 60} h"
+
+
 def probability(value: float) -> str:
     """Return a p-value.
 
@@ -139,7 +174,7 @@ def size(n_bytes: float | None) -> str:
         >>> size(1_500_000), size(2_000)
         ('1.5 MB', '2 kB')
     """
-    return MISSING if n_bytes is None else f"{short_count(n_bytes).replace(' k', ' k')}B"
+    return MISSING if n_bytes is None else f"{short_count(n_bytes)}B"
 
 
 def short(text: str, longest: int = 24) -> str:
@@ -156,7 +191,7 @@ def short(text: str, longest: int = 24) -> str:
 
 
 def in_picture(text: str) -> str:
-    """Return a name from data as Plotly shows it literally: it reads ``<a>``, ``<b>`` and entities."""
+    """Return a name from data as Plotly shows it literally; it would read tags and entities."""
     return html.escape(text, quote=False)
 
 
@@ -170,28 +205,3 @@ def listed(names: Sequence[str]) -> str:
     if len(names) < 2:
         return "".join(names)
     return f"{', '.join(names[:-1])} and {names[-1]}"
-
-
-__all__ = [
-    "MISSING",
-    "Cell",
-    "Table",
-    "comparison_text",
-    "comparison_title",
-    "count",
-    "in_picture",
-    "interval_text",
-    "listed",
-    "metric_title",
-    "number",
-    "percent",
-    "probability",
-    "score_cell",
-    "score_text",
-    "score_title",
-    "seconds_text",
-    "short",
-    "short_count",
-    "signed",
-    "size",
-]

@@ -24,17 +24,18 @@ _DESCRIBED = 3
 def picture(record: Mapping[str, Any]) -> Picture | None:
     """Return counts by true and predicted class, coloured by the share of the true class."""
     best = record.get("best") or {}
-    counts, classes = best.get("confusion"), best.get("classes")
-    if not counts:
+    if not best.get("confusion"):
         return None
+    counts, classes = best["confusion"], best["classes"]
     figure = go.Figure(_heatmap(counts, classes))
     framed(figure, legend=False)
     _axes(figure, classes)
     return Picture(
         key="confusion",
         title="Confusion",
-        caption="Rows are the true classes, columns what was predicted; the colour is the share of the "
-        "row." + (" The table lists the most frequent mix-ups." if len(classes) > _NUMBERED else ""),
+        caption="Rows are the true classes, columns what was predicted; the colour is the share of "
+        "the row."
+        + (" The table lists the most frequent mix-ups." if len(classes) > _NUMBERED else ""),
         description=_describe(counts, classes, best.get("part", "test")),
         figure=figure,
         table=_matrix(counts, classes) if len(classes) <= _NUMBERED else _pairs(counts, classes),
@@ -83,9 +84,7 @@ def _axes(figure: go.Figure, classes: Sequence[str]) -> None:
 
 def _mixed(counts: Counts) -> list[tuple[int, int, int]]:
     """Return (count, true, predicted) of what was mixed up, most frequent first."""
-    found = [
-        (n, i, j) for i, row in enumerate(counts) for j, n in enumerate(row) if n and i != j
-    ]
+    found = [(n, i, j) for i, row in enumerate(counts) for j, n in enumerate(row) if n and i != j]
     return sorted(found, key=lambda one: (-one[0], one[1], one[2]))
 
 

@@ -13,6 +13,7 @@ from regraft.report.palette import ROLES, light
 from regraft.report.reading import (
     arm_number,
     higher_is_better,
+    kept_values,
     metric_of,
     score_of,
     scored_arms,
@@ -28,7 +29,10 @@ if TYPE_CHECKING:
 _LEAST_SECONDS = 0.01
 _SECONDS = (0.01, 0.1, 1, 10, 60, 600, 3600, 36000, 360000)
 # What a label takes of the picture, in shares of its width and height.
-_LETTER, _LINE = 0.0105, 0.055
+_LETTER, _LINE = 0.0088, 0.05
+_LONGEST_LABEL = 32
+# How far inside the edge an arm is drawn that lies beyond it, in shares of the range.
+_EDGE = 0.02
 
 
 def picture(record: Mapping[str, Any]) -> Picture | None:
@@ -38,7 +42,7 @@ def picture(record: Mapping[str, Any]) -> Picture | None:
         return None
     metric, upward = metric_of(record), higher_is_better(record)
     scores = [arm["validation"][metric] for arm in arms]
-    scale = Scale.of(scores, higher_is_better=upward)
+    scale = Scale.of(scores, higher_is_better=upward, kept=kept_values(record))
     figure = go.Figure()
     frontier = _frontier(arms, metric, upward=upward)
     figure.add_trace(_frontier_trace(frontier, metric, scale, upward=upward))
@@ -48,17 +52,18 @@ def picture(record: Mapping[str, Any]) -> Picture | None:
         if chosen:
             figure.add_trace(_trace(record, arms, chosen, positions, scale))
     framed(figure)
-    _axes(figure, arms, scale, words.metric_title(metric))
+    title = words.metric_title(metric)
+    _axes(figure, arms, scale, title)
     return Picture(
         key="cost-quality",
         title="Cost and quality",
-        caption=f"Each point is one run of an arm: what it took, and its {words.metric_title(metric)} "
-        "on the validation items with its 95 % interval. The stepped line joins the arms than which "
-        "none is both cheaper and better. Triangles at the edge lie beyond it.",
+        caption=f"Each point is one run of an arm: its wall time, and its {title} on the "
+        "validation items with a 95 % interval. The stepped line joins the arms than which none "
+        "is both cheaper and better. Triangles at the edge lie beyond it.",
         description=_describe(record, arms, frontier),
         figure=figure,
         table=_table(arms, metric),
-        height=27,
+        height=30,
     )
 
 
@@ -69,7 +74,9 @@ def _seconds(arm: Arm) -> float:
 def _frontier(arms: Sequence[Arm], metric: str, *, upward: bool) -> list[Arm]:
     """Return the arms than which none is both cheaper and better, cheapest first."""
     sign, best, found = (1 if upward else -1), float("-inf"), []
-    for arm in sorted(arms, key=lambda one: (_seconds(one), -sign * one["validation"][metric]["value"])):
+    for arm in sorted(
+        arms, key=lambda one: (_seconds(one), -sign * one["validation"][metric]["value"])
+    ):
         value = sign * arm["validation"][metric]["value"]
         if value > best:
             best = value
@@ -111,7 +118,7 @@ def _trace(
             "type": "data",
             "array": [high - middle for _, middle, high in bounds],
             "arrayminus": [middle - low for low, middle, _ in bounds],
-            "color": light(colour),
+            "color": light(f"{colour}-soft"),
             "thickness": 1.2,
             "width": 0,
         },
@@ -121,6 +128,7 @@ def _trace(
             "symbol": [symbol if one else beyond for one in inside],
             "size": [15 if one else 10 for one in winners],
             "color": light(colour),
+            "opacity": 1,
             "line": {"color": light("ink"), "width": [2 if one else 0 for one in winners]},
         },
         text=[_label(arm) for arm in some],
@@ -135,15 +143,17 @@ def _trace(
 
 def _bounds(score: Mapping[str, Any], scale: Scale) -> tuple[float, float, float]:
     value = float(score["value"])
-    middle = min(max(value, scale.low), scale.high)
-    if middle != value:
+    if not scale.holds(value):
+        edge = _EDGE * (scale.high - scale.low)
+        middle = scale.low + edge if value < scale.low else scale.high - edge
         return middle, middle, middle
+    middle = value
     low, high = (value if score[end] is None else float(score[end]) for end in ("low", "high"))
     return max(low, scale.low), middle, min(high, scale.high)
 
 
 def _label(arm: Arm) -> str:
-    name = words.in_picture(words.short(arm["title"], 28))
+    name = words.in_picture(words.short(arm["title"], _LONGEST_LABEL))
     return f"<b>{name}</b>" if arm["winner"] else name
 
 
@@ -151,7 +161,7 @@ def _hover(arm: Arm, score: Mapping[str, Any]) -> list[str]:
     seconds = f"{words.seconds_text(arm['seconds'])} a run"
     if arm.get("seconds_total"):
         seconds += f", {words.seconds_text(arm['seconds_total'])} with tuning and repetitions"
-    return [words.in_picture(arm["title"]), words.score_text(score), seconds]
+    return [words.in_picture(one) for one in (arm["title"], words.score_text(score), seconds)]
 
 
 def _positions(arms: Sequence[Arm], metric: str, scale: Scale) -> list[str]:
@@ -159,13 +169,16 @@ def _positions(arms: Sequence[Arm], metric: str, scale: Scale) -> list[str]:
     across = [log10(_seconds(arm)) for arm in arms]
     first, span = min(across), max(max(across) - min(across), 0.5)
     points = [
-        ((x - first) / span, scale.share(arm["validation"][metric]["value"]))
+        ((x - first) / span, scale.share(_bounds(arm["validation"][metric], scale)[1]))
         for x, arm in zip(across, arms, strict=True)
     ]
     taken = [(x - 0.012, y - 0.02, x + 0.012, y + 0.02) for x, y in points]
+    for (x, _), arm in zip(points, arms, strict=True):
+        low, _, high = _bounds(arm["validation"][metric], scale)
+        taken.append((x - 0.004, scale.share(low), x + 0.004, scale.share(high)))
     found = []
     for (x, y), arm in zip(points, arms, strict=True):
-        width = _LETTER * len(words.short(arm["title"], 28))
+        width = _LETTER * len(words.short(arm["title"], _LONGEST_LABEL))
         boxes = {
             "middle right": (x + 0.015, y - _LINE / 2, x + 0.015 + width, y + _LINE / 2),
             "middle left": (x - 0.015 - width, y - _LINE / 2, x - 0.015, y + _LINE / 2),
@@ -187,7 +200,9 @@ def _covered(
 ) -> float:
     """Return how much of what is taken a box covers, and of what lies outside the picture."""
     left, bottom, right, top = box
-    outside = max(0.0, -0.08 - left) + max(0.0, right - 1.14) + max(0.0, top - 1.02)
+    outside = (
+        max(0.0, -0.08 - left) + max(0.0, right - 1.14) + max(0.0, top - 1.0) + max(0.0, -bottom)
+    )
     areas = (
         max(0.0, min(right, other[2]) - max(left, other[0]))
         * max(0.0, min(top, other[3]) - max(bottom, other[1]))
@@ -216,9 +231,7 @@ def _tick(seconds: float) -> str:
     return f"{seconds / 60:g} min" if seconds < 3600 else f"{seconds / 3600:g} h"
 
 
-def _describe(
-    record: Mapping[str, Any], arms: Sequence[Arm], frontier: Sequence[Arm]
-) -> str:
+def _describe(record: Mapping[str, Any], arms: Sequence[Arm], frontier: Sequence[Arm]) -> str:
     title = words.metric_title(metric_of(record))
     cheapest, dearest = min(arms, key=_seconds), max(arms, key=_seconds)
     text = (

@@ -6,13 +6,16 @@ from typing import TYPE_CHECKING, Any
 
 import plotly.graph_objects as go
 
+from regraft.evidence.words import number
 from regraft.report import words
 from regraft.report.figures.frame import Picture, framed
-from regraft.report.palette import DASHES, SERIES, light
-from regraft.report.reading import higher_is_better, key_of, metric_of
+from regraft.report.palette import light, series
+from regraft.report.reading import higher_is_better, metric_of, places_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+_LOSSES = [digit * 10.0**power for power in range(-5, 3) for digit in (1, 2, 5)]
 
 
 def metric_picture(record: Mapping[str, Any]) -> Picture | None:
@@ -24,8 +27,8 @@ def metric_picture(record: Mapping[str, Any]) -> Picture | None:
         key="curves-metric",
         title=f"Learning curves: {title}",
         axis=f"{title}, validation",
-        caption=f"{title[:1].upper()}{title[1:]} on the validation items after each evaluation of the "
-        "run with the chosen learning rate.",
+        caption=f"{title[:1].upper()}{title[1:]} on the validation items at each evaluation of "
+        "the run with the chosen learning rate.",
     )
 
 
@@ -52,14 +55,20 @@ def _picture(
     ]
     if not curves:
         return None
-    winners = {key_of(arm) for arm in record["arms"] if arm["winner"]}
+    places = places_of(record)
     figure = go.Figure()
-    for place, curve in enumerate(curves):
-        figure.add_trace(_trace(curve, quantity, place, bold=curve["protocol"] in winners))
+    for curve in sorted(curves, key=lambda one: -places.get(one["protocol"], len(places))):
+        place = places.get(curve["protocol"], len(places))
+        figure.add_trace(_trace(curve, quantity, place, bold=place == 0))
     framed(figure)
+    figure.update_layout(legend={"traceorder": "reversed"})
     figure.update_xaxes(title={"text": "training step"}, rangemode="tozero", nticks=6)
     figure.update_yaxes(title={"text": axis}, nticks=6)
     rising = quantity == "metric" and higher_is_better(record)
+    if quantity == "train_loss" and all(p[quantity] > 0 for c in curves for p in c["points"]):
+        figure.update_yaxes(type="log", tickvals=_LOSSES, ticktext=[f"{v:g}" for v in _LOSSES])
+    elif quantity == "metric":
+        figure.update_yaxes(range=_range(curves, quantity, rising=rising))
     return Picture(
         key=key,
         title=title,
@@ -73,18 +82,22 @@ def _picture(
 
 def _trace(curve: Mapping[str, Any], quantity: str, place: int, *, bold: bool) -> go.Scatter:
     points = curve["points"]
+    colour, dash, symbol = series(place)
     return go.Scatter(
         x=[one["step"] for one in points],
         y=[one[quantity] for one in points],
         mode="lines+markers",
         name=words.in_picture(words.short(curve["label"], 32)),
         line={
-            "color": light(SERIES[place % len(SERIES)]),
-            "dash": DASHES[place // len(SERIES) % len(DASHES)],
+            "color": light(colour),
+            "dash": dash,
             "width": 3.5 if bold else 1.75,
         },
-        marker={"size": 7 if bold else 4},
-        customdata=[[words.seconds_text(one.get("seconds")), f"{one['epoch']:g}"] for one in points],
+        marker={"size": 8 if bold else 6, "symbol": symbol},
+        customdata=[
+            [words.in_picture(words.seconds_text(one.get("seconds"))), f"{one['epoch']:g}"]
+            for one in points
+        ],
         hovertemplate="step %{x}, epoch %{customdata[1]}, %{customdata[0]}: <b>%{y:.3f}</b>",
     )
 
@@ -95,12 +108,24 @@ def _best(curve: Mapping[str, Any], quantity: str, *, rising: bool) -> Mapping[s
     return found
 
 
+def _range(curves: Sequence[Mapping[str, Any]], quantity: str, *, rising: bool) -> list[float]:
+    """Return a range that holds the best value of every arm, not every arm's first steps."""
+    bests = [_best(curve, quantity, rising=rising)[quantity] for curve in curves]
+    every = sorted(one[quantity] for curve in curves for one in curve["points"])
+    quartile = every[len(every) // 4] if rising else every[-(len(every) // 4) - 1]
+    low, high = (
+        (min(*bests, quartile), max(every)) if rising else (min(every), max(*bests, quartile))
+    )
+    margin = 0.06 * (high - low) + 0.002
+    return [low - margin, high + margin]
+
+
 def _describe(
     curves: Sequence[Mapping[str, Any]], quantity: str, axis: str, *, rising: bool
 ) -> str:
     ends = [
-        f"{curve['label']} from {words.number(curve['points'][0][quantity])} to "
-        f"{words.number(_best(curve, quantity, rising=rising)[quantity])} at step "
+        f"{curve['label']} from {number(curve['points'][0][quantity])} to "
+        f"{number(_best(curve, quantity, rising=rising)[quantity])} at step "
         f"{words.count(_best(curve, quantity, rising=rising)['step'])}"
         for curve in curves
     ]
@@ -115,7 +140,7 @@ def _table(curves: Sequence[Mapping[str, Any]], quantity: str, axis: str) -> wor
             words.Cell(words.count(one["step"])),
             words.Cell(f"{one['epoch']:g}"),
             words.Cell(words.seconds_text(one.get("seconds"))),
-            words.Cell(words.number(one[quantity])),
+            words.Cell(number(one[quantity])),
         )
         for curve in curves
         for one in curve["points"]

@@ -28,7 +28,7 @@ class Picture:
         description: What it shows, in words, for readers who cannot see it.
         figure: The Plotly figure.
         table: The numbers that it draws.
-        height: Its height in rem.
+        height: Its height in lines of 16 pixels.
     """
 
     key: str
@@ -47,8 +47,8 @@ class Picture:
 
 def framed(figure: go.Figure, *, legend: bool = True) -> go.Figure:
     """Return the figure with the report's frame: quiet axes, no background, a legend below."""
+    figure.layout.template = None
     figure.update_layout(
-        template={},
         font={"family": FONT, "size": 13, "color": light("ink")},
         paper_bgcolor="rgba(0, 0, 0, 0)",
         plot_bgcolor="rgba(0, 0, 0, 0)",
@@ -57,7 +57,14 @@ def framed(figure: go.Figure, *, legend: bool = True) -> go.Figure:
         dragmode=False,
         hovermode="closest",
         showlegend=legend,
-        legend={"orientation": "h", "x": 0, "y": -0.2, "yanchor": "top", "font": {"size": 12}},
+        legend={
+            "orientation": "h",
+            "x": 0,
+            "y": 0,
+            "yref": "container",
+            "yanchor": "bottom",
+            "font": {"size": 12},
+        },
         hoverlabel={
             "bgcolor": light("raised"),
             "bordercolor": light("faint"),
@@ -65,8 +72,12 @@ def framed(figure: go.Figure, *, legend: bool = True) -> go.Figure:
             "align": "left",
         },
     )
-    figure.update_xaxes(**_axis(), title={"standoff": 8, "font": {"color": light("muted")}})
-    figure.update_yaxes(**_axis(), title={"standoff": 12, "font": {"color": light("muted")}})
+    figure.update_xaxes(
+        **_axis(), title={"standoff": 8, "font": {"color": light("muted"), "size": 13}}
+    )
+    figure.update_yaxes(
+        **_axis(), title={"standoff": 12, "font": {"color": light("muted"), "size": 13}}
+    )
     return figure
 
 

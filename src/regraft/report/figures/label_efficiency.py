@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 import plotly.graph_objects as go
 
+from regraft.evidence.words import number
 from regraft.report import words
 from regraft.report.figures.frame import Picture, framed
-from regraft.report.palette import DASHES, SERIES, light
+from regraft.report.palette import light, series
+from regraft.report.reading import places_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-
-_SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "star")
 
 
 def picture(record: Mapping[str, Any]) -> Picture | None:
@@ -23,10 +23,11 @@ def picture(record: Mapping[str, Any]) -> Picture | None:
         return None
     arms, title = efficiency["arms"], words.metric_title(efficiency["metric"])
     figure = go.Figure()
-    for place, arm in enumerate(arms):
-        figure.add_trace(_band(arm, place))
-    for place, arm in enumerate(arms):
-        figure.add_trace(_line(arm, place))
+    places = places_of(record)
+    ordered = sorted(arms, key=lambda arm: places.get(arm["protocol"], len(places)))
+    for make in (_band, _line):
+        for place, arm in enumerate(ordered):
+            figure.add_trace(make(arm, place))
     framed(figure)
     budgets = sorted({point["labels_per_class"] for arm in arms for point in arm["points"]})
     figure.update_xaxes(
@@ -58,7 +59,7 @@ def _band(arm: Mapping[str, Any], place: int) -> go.Scatter:
         x=[*across, *reversed(across)],
         y=[*(one["high"] for one in points), *(one["low"] for one in reversed(points))],
         fill="toself",
-        fillcolor=light(f"{SERIES[place % len(SERIES)]}-band"),
+        fillcolor=light(f"{series(place)[0]}-band"),
         line={"width": 0},
         mode="lines",
         hoverinfo="skip",
@@ -68,17 +69,18 @@ def _band(arm: Mapping[str, Any], place: int) -> go.Scatter:
 
 def _line(arm: Mapping[str, Any], place: int) -> go.Scatter:
     points, name = _points(arm), words.in_picture(words.short(arm["title"], 32))
+    colour, dash, symbol = series(place)
     return go.Scatter(
         x=[one["labels_per_class"] for one in points],
         y=[one["value"] for one in points],
         mode="lines+markers",
         name=name,
         line={
-            "color": light(SERIES[place % len(SERIES)]),
+            "color": light(colour),
             "width": 2.25,
-            "dash": DASHES[place // len(SERIES) % len(DASHES)],
+            "dash": dash,
         },
-        marker={"size": 8, "symbol": _SYMBOLS[place % len(_SYMBOLS)]},
+        marker={"size": 8, "symbol": symbol},
         customdata=[words.score_text(one) for one in points],
         hovertemplate="%{x} labels per class: %{customdata}",
     )
@@ -90,8 +92,8 @@ def _describe(arms: Sequence[Mapping[str, Any]], title: str) -> str:
         points = _points(arm)
         few, many = points[0], points[-1]
         each.append(
-            f"{arm['title']} {words.number(few['value'])} at {few['labels_per_class']:g} and "
-            f"{words.number(many['value'])} at {many['labels_per_class']:g} labels per class"
+            f"{arm['title']} {number(few['value'])} at {few['labels_per_class']:g} and "
+            f"{number(many['value'])} at {many['labels_per_class']:g} labels per class"
         )
     return f"Lines of {title} over labels per class: {'; '.join(each)}."
 

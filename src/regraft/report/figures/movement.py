@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import plotly.graph_objects as go
 
+from regraft.evidence.words import number
 from regraft.report import words
 from regraft.report.figures.frame import Picture, framed
 from regraft.report.palette import ROLES, light
@@ -30,8 +31,8 @@ def picture(record: Mapping[str, Any]) -> Picture | None:
     return Picture(
         key="movement",
         title="How far the features moved",
-        caption="Validation items seen by the pretrained and by the adapted backbone. MMD² is 0 where "
-        "nothing moved; CKA is 1 where the geometry is the same. Hollow bars: not significant.",
+        caption="Validation items seen by the pretrained and by the adapted backbone. MMD² is 0 "
+        "where nothing moved; CKA is 1 where the geometry is the same. Hollow: not significant.",
         description=_describe(arms),
         figure=figure,
         table=_table(arms),
@@ -53,7 +54,7 @@ def _bars(arms: Sequence[Mapping[str, Any]], quantity: str, axis: str) -> go.Bar
             ],
             "line": {"color": colours, "width": 1.5},
         },
-        text=[words.number(arm["movement"][quantity]) for arm in arms],
+        text=[number(arm["movement"][quantity]) for arm in arms],
         textposition="outside",
         cliponaxis=False,
         textfont={"size": 12, "color": light("ink")},
@@ -82,14 +83,19 @@ def _axes(figure: go.Figure, arms: Sequence[Mapping[str, Any]]) -> None:
             "title": {"text": "MMD²"},
             "nticks": 4,
         },
-        xaxis2={"domain": [0.54, 1], "range": [0, 1.2], "title": {"text": "linear CKA"}, "dtick": 0.5},
+        xaxis2={
+            "domain": [0.54, 1],
+            "range": [0, 1.2],
+            "title": {"text": "linear CKA"},
+            "dtick": 0.5,
+        },
     )
 
 
 def _describe(arms: Sequence[Mapping[str, Any]]) -> str:
     each = [
-        f"{arm['title']} MMD² {words.number(arm['movement']['mmd2'])}, CKA "
-        f"{words.number(arm['movement']['cka'])}"
+        f"{arm['title']} MMD² {number(arm['movement']['mmd2'])}, CKA "
+        f"{number(arm['movement']['cka'])}"
         for arm in reversed(arms)
     ]
     return f"Bars of feature movement, furthest first: {'; '.join(each)}."
@@ -99,9 +105,9 @@ def _table(arms: Sequence[Mapping[str, Any]]) -> words.Table:
     rows = tuple(
         (
             words.Cell(arm["title"]),
-            words.Cell(words.number(arm["movement"]["mmd2"]), _title(arm)),
+            words.Cell(number(arm["movement"]["mmd2"]), _title(arm)),
             words.Cell(_p(arm), "sign-flip test within pairs"),
-            words.Cell(words.number(arm["movement"]["cka"]), "unbiased linear CKA"),
+            words.Cell(number(arm["movement"]["cka"]), "unbiased linear CKA"),
         )
         for arm in reversed(arms)
     )

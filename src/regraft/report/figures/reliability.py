@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import plotly.graph_objects as go
 
+from regraft.evidence.words import number
 from regraft.measure.intervals import wilson
 from regraft.report import words
 from regraft.report.figures.frame import Picture, framed
@@ -39,12 +40,12 @@ def picture(record: Mapping[str, Any]) -> Picture | None:
     return Picture(
         key="reliability",
         title="Calibration",
-        caption="On the dotted line, nine of ten answers given with confidence 0.9 are right; below it "
-        "the model is too sure. The bars count the items.",
+        caption="On the dotted line, nine of ten answers given with confidence 0.9 are right; "
+        "below it the model is too sure. The bars count the items.",
         description=_describe(reliability, best.get("part", "test")),
         figure=figure,
         table=_table(series),
-        height=27,
+        height=29,
     )
 
 
@@ -71,18 +72,21 @@ def _points(bins: Sequence[Bin], name: str, colour: str, symbol: str) -> go.Scat
         y=[one["accuracy"] for one in some],
         error_y={
             "type": "data",
-            "array": [max(s.high - one["accuracy"], 0.0) for s, one in zip(spread, some, strict=True)],
+            "array": [
+                max(s.high - one["accuracy"], 0.0) for s, one in zip(spread, some, strict=True)
+            ],
             "arrayminus": [
                 max(one["accuracy"] - s.low, 0.0) for s, one in zip(spread, some, strict=True)
             ],
-            "color": light(colour),
-            "thickness": 1,
+            "color": light(f"{colour}-soft"),
+            "thickness": 1.2,
             "width": 0,
         },
         mode="lines+markers",
         name=name,
         line={"color": light(colour), "width": 1.5},
         marker={"symbol": symbol, "size": 8},
+        cliponaxis=False,
         customdata=[one["n"] for one in some],
         hovertemplate="confidence %{x:.3f}, right %{y:.3f}, %{customdata} items",
     )
@@ -104,11 +108,20 @@ def _axes(figure: go.Figure) -> None:
     figure.update_layout(
         bargap=0.15,
         barmode="group",
-        yaxis2={**figure.layout.yaxis.to_plotly_json(), "domain": [0, _BARS_TOP - 0.05], "anchor": "x"},
+        yaxis2={
+            **figure.layout.yaxis.to_plotly_json(),
+            "domain": [0, _BARS_TOP - 0.05],
+            "anchor": "x",
+        },
     )
     figure.update_xaxes(range=[0, 1.01], title={"text": "confidence"}, dtick=0.2, anchor="y2")
     figure.update_layout(
-        yaxis={"range": [0, 1.04], "domain": [_BARS_TOP, 1], "title": {"text": "share right"}, "dtick": 0.2},
+        yaxis={
+            "range": [0, 1.04],
+            "domain": [_BARS_TOP, 1],
+            "title": {"text": "share right"},
+            "dtick": 0.2,
+        },
         yaxis2={"title": {"text": "items"}, "nticks": 3},
     )
 
@@ -116,9 +129,9 @@ def _axes(figure: go.Figure) -> None:
 def _describe(reliability: Mapping[str, Any], part: str) -> str:
     before, after = reliability["ece"], reliability["ece_calibrated"]
     return (
-        f"Reliability diagram on the {part} items: share of right answers against confidence. Expected "
-        f"calibration error {words.score_text(before)} as trained and {words.score_text(after)} after "
-        f"scaling by temperature {reliability['temperature']:.2f}."
+        f"Reliability diagram on the {part} items: share of right answers against confidence. "
+        f"Expected calibration error {words.score_text(before)} as trained and "
+        f"{words.score_text(after)} after scaling by temperature {reliability['temperature']:.2f}."
     )
 
 
@@ -127,7 +140,7 @@ def _table(series: Sequence[tuple[str, str, str, Sequence[Bin]]]) -> words.Table
         (
             words.Cell(name),
             words.Cell(f"{one['low']:.2f} – {one['high']:.2f}"),
-            words.Cell(words.number(one["confidence"]), f"n = {one['n']}"),
+            words.Cell(number(one["confidence"]), f"n = {one['n']}"),
             _share(one),
             words.Cell(words.count(one["n"])),
         )

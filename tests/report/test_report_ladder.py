@@ -1,0 +1,102 @@
+"""The ladder's table and the numbers around it."""
+
+from __future__ import annotations
+
+from sample_record import bare_record, image_record, text_record
+
+from regraft.report.facts import badges, class_table, key_facts, task_facts, winner_scores
+from regraft.report.ladder import all_scores, ladder_of
+from regraft.report.words import Cell
+
+
+def test_rows_keep_the_order_of_the_ladder() -> None:
+    record = image_record()
+    ladder = ladder_of(record)
+    assert [row.title for row in ladder.rows] == [arm["title"] for arm in record["arms"]]
+    assert [row.number for row in ladder.rows] == list(range(1, 15))
+    assert ladder.n_done == 12
+
+
+def test_marks_keep_the_order_of_the_values() -> None:
+    rows = [row for row in ladder_of(image_record()).rows if row.marks[0]]
+    for row in rows:
+        mark = row.marks[0]
+        assert mark is not None
+        assert 0 <= mark.low <= mark.value <= mark.high <= 100
+    assert [row.title for row in rows if row.marks[0] and row.marks[0].beyond == "left"] == [
+        "Majority class",
+        "Raw input + logistic regression",
+        "From scratch",
+    ]
+
+
+def test_the_winner_is_marked_and_ties_are_called_ties() -> None:
+    rows = ladder_of(image_record()).rows
+    assert [row.title for row in rows if row.winner] == ["LP-FT"]
+    assert [row.title for row in rows if row.ties] == [
+        "LP-FT, upper half",
+        "LoRA",
+        "Gradual unfreezing",
+    ]
+
+
+def test_an_arm_without_scores_keeps_its_reason() -> None:
+    failed = ladder_of(image_record()).rows[-1]
+    assert (failed.status, failed.marks) == ("failed", (None, None))
+    assert failed.reason.startswith("loss became NaN at step 37")
+
+
+def test_the_key_numbers_are_the_winners() -> None:
+    found = {one.name: one for one in key_facts(image_record())}
+    assert found["macro-F1"].value == ".914"
+    assert found["macro-F1"].note == "[.891, .937] on the sealed test part, n = 550"
+    assert found["Lead over controls"].value == "+.034"
+    assert "Linear probe, the nearest control (sealed test)" in found["Lead over controls"].note
+    assert found["Time of a run"].value == "3 min 51 s"
+    assert found["Parameters trained"].note == "100 % of 22.1 M"
+    assert found["Calibration error"].note == ".061 before temperature 1.62"
+
+
+def test_without_a_test_score_the_validation_score_is_named_as_such() -> None:
+    found = {one.name: one for one in key_facts(bare_record())}
+    assert "on the validation, n = 440" in found["macro-F1"].note
+    assert "Lead over controls" not in found
+
+
+def test_badges_differ_in_words_and_signs_not_in_colour_alone() -> None:
+    first, second, third = badges(text_record())
+    assert (first.text, second.sign, third.text) == (
+        "Do not fine-tune",
+        "✕",
+        "Target accuracy>=0.9 not met",
+    )
+    assert (second.tone, third.tone) == ("bad", "bad")
+
+
+def test_classes_are_sorted_by_their_scores_with_wilson_intervals() -> None:
+    table = class_table(image_record())
+    assert table is not None
+    values = [float(row[4].text) for row in table.rows]
+    assert values == sorted(values)
+    assert all("Wilson" in row[3].title and "n = " in row[3].title for row in table.rows)
+
+
+def test_all_measures_are_shown() -> None:
+    record = image_record()
+    scores = winner_scores(record)
+    assert scores is not None
+    assert len(scores.rows) == 8
+    assert scores.columns == ("Measure", "Validation", "Sealed test")
+    assert len(all_scores(record).rows) == 12
+
+
+def test_the_task_card_leaves_out_what_is_unknown() -> None:
+    names = {one.name for one in task_facts(text_record())}
+    assert "Text length, median" in names
+    assert "Image size, median" not in names
+    assert task_facts(bare_record()) == []
+
+
+def test_a_cell_parts_value_and_interval() -> None:
+    assert (Cell(".9 [.8, .95]").head, Cell(".9 [.8, .95]").tail) == (".9", "[.8, .95]")
+    assert (Cell("–").head, Cell("–").tail) == ("–", "")
