@@ -58,4 +58,9 @@ def test_a_configuration_cannot_end_its_own_fence() -> None:
 def test_plain_text_stays_on_one_line_with_its_marks_escaped(text: str) -> None:
     found = plain(text)
     assert "\n" not in found
-    assert re.search(r"(?<!\\)(?:\\\\)*[`*_\[\]<>|#~]", found) is None
+    assert re.search(r"(?<!\\)(?:\\\\)*(?:[`*|]|<[A-Za-z/!?]|\]\(|~~|^#)", found) is None
+
+
+def test_what_is_no_mark_where_it_stands_is_left_alone() -> None:
+    assert plain("macro_f1 .914 [.891, .937] > 0.9") == "macro_f1 .914 [.891, .937] > 0.9"
+    assert plain("_a_ [x](http://y) # b") == "\\_a\\_ [x\\](http://y) # b"

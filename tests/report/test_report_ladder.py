@@ -6,6 +6,7 @@ from sample_record import bare_record, image_record, text_record
 
 from regraft.report.facts import badges, class_table, key_facts, task_facts, winner_scores
 from regraft.report.ladder import all_scores, ladder_of
+from regraft.report.summary import run_summary
 from regraft.report.words import Cell
 
 
@@ -100,3 +101,14 @@ def test_the_task_card_leaves_out_what_is_unknown() -> None:
 def test_a_cell_parts_value_and_interval() -> None:
     assert (Cell(".9 [.8, .95]").head, Cell(".9 [.8, .95]").tail) == (".9", "[.8, .95]")
     assert (Cell("–").head, Cell("–").tail) == ("–", "")
+
+
+def test_scripts_read_controls_candidates_and_plain_intervals() -> None:
+    record = image_record()
+    found = run_summary(record)
+    assert found["study"] == "3f9a17c2"
+    assert set(found["verdict"]) == {"kind", "confirmed", "sentence"}
+    assert {one["role"] for one in found["runs"]} == {"control", "candidate"}
+    assert set(found["runs"][-3]["test"]["macro_f1"]) == {"value", "low", "high"}
+    assert found["runs"][-1]["validation"] is None
+    assert found["best"]["graft"] == record["best"]["graft"]

@@ -18,7 +18,10 @@ if TYPE_CHECKING:
 
     Record = Mapping[str, Any]
 
-_MARKS = re.compile(r"([\\`*_\[\]<>|#~])")
+# Only what would be read as a mark where it stands: the card is also read as it is.
+_MARKS = re.compile(
+    r"([\\`*|]|<(?=[A-Za-z/!?])|(?<!\w)_|_(?!\w)|\](?=[(\[:])|~(?=~)|^[#>]|^[+-](?= ))"
+)
 _SPACES = re.compile(r"\s+")
 _LISTED_MISTAKES = 8
 _LISTED_CLASSES = 20
@@ -67,9 +70,9 @@ def plain(text: object) -> str:
 
     Example:
         >>> plain("a|b\n<script>")
-        'a\\|b \\<script\\>'
+        'a\\|b \\<script>'
     """
-    return _MARKS.sub(r"\\\1", _SPACES.sub(" ", str(text))).strip()
+    return _MARKS.sub(r"\\\1", _SPACES.sub(" ", str(text)).strip())
 
 
 def _origin(study: Mapping[str, Any]) -> str:

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
 from regraft.errors import ConfigError
@@ -101,7 +100,7 @@ def record_json(record: Mapping[str, Any]) -> str:
 def page_html(record: Mapping[str, Any]) -> str:
     """Return the report as HTML text."""
     pictures = {one.key: one for make in _PICTURES if (one := make(record)) is not None}
-    scripts = [Markup(get_plotlyjs()), Markup(_text("report.js"))]
+    scripts = [get_plotlyjs(), _text("report.js")]
     return (
         _environment()
         .get_template("report.html.j2")
@@ -118,11 +117,11 @@ def page_html(record: Mapping[str, Any]) -> str:
             task_facts=task_facts(record),
             suspects=suspect_labels(record),
             mistakes=_mistakes(record),
-            figures=Markup(_embedded(pictures)),
+            figures=_embedded(pictures),
             scripts=scripts,
-            style=Markup(_text("report.css")),
-            light=Markup(css_variables(dark=False)),
-            dark=Markup(css_variables(dark=True)),
+            style=_text("report.css"),
+            light=css_variables(dark=False),
+            dark=css_variables(dark=True),
             policy=_policy(scripts),
         )
     )
@@ -164,7 +163,7 @@ def _embedded(pictures: Mapping[str, Picture]) -> str:
     return text
 
 
-def _policy(scripts: list[Markup]) -> str:
+def _policy(scripts: list[str]) -> str:
     """Return a content security policy under which only the page's own scripts run."""
     digests = (hashlib.sha256(one.encode("utf-8")).digest() for one in scripts)
     allowed = " ".join(f"'sha256-{base64.b64encode(one).decode()}'" for one in digests)
