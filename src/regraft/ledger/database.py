@@ -64,11 +64,11 @@ class Database:
         event.listen(self._engine, "connect", _configure)
         event.listen(self._engine, "begin", _begin)
         self._closing = weakref.finalize(self, self._engine.dispose)
-        with self.reading() as connection:
-            if is_present(connection, where=str(path)):
-                return
-        with self.writing() as connection:
-            migrate(connection, where=str(path))
+        try:
+            self._bring_up()
+        except BaseException:
+            self.close()
+            raise
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
@@ -93,6 +93,14 @@ class Database:
     def close(self) -> None:
         """Close every connection."""
         self._closing()
+
+    def _bring_up(self) -> None:
+        where = str(self._path)
+        with self.reading() as connection:
+            if is_present(connection, where=where):
+                return
+        with self.writing() as connection:
+            migrate(connection, where=where)
 
     @contextmanager
     def _transaction(self, engine: Engine) -> Iterator[Connection]:

@@ -23,6 +23,9 @@ _versions = Table("schema_version", MetaData(), Column("version", Integer, nulla
 STEPS: tuple[Callable[[Connection], None], ...] = ()
 """Step i leads from version i + 1 to version i + 2. Released steps never change."""
 
+VERSION = 1 + len(STEPS)
+"""The newest version."""
+
 
 def is_present(connection: Connection, *, where: str) -> bool:
     """Return whether a ledger is of the newest version.
@@ -30,7 +33,7 @@ def is_present(connection: Connection, *, where: str) -> bool:
     Raises:
         LedgerError: It was written by a newer regraft, or is no ledger.
     """
-    return _version(connection, where=where, newest=1 + len(STEPS)) == 1 + len(STEPS)
+    return _version(connection, where=where, newest=VERSION) == VERSION
 
 
 def migrate(

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 def pack(tensors: Mapping[str, Any]) -> bytes:
     """Return the bytes of tensors or arrays; those that share memory are written apart."""
+    if all(isinstance(value, np.ndarray) for value in tensors.values()):
+        return pack_arrays(tensors)
     import safetensors.torch
     import torch
 

@@ -1,0 +1,83 @@
+"""Artefacts are whole or absent."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from regraft.errors import LedgerError
+from regraft.hashing import digest_bytes
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from regraft.ledger.ledger import Ledger
+
+
+def files(ledger: Ledger) -> list[Path]:
+    return sorted((ledger.home / "artefacts").glob("*/*"))
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.binary(max_size=200))
+def test_bytes_come_back_under_their_digest(ledger: Ledger, data: bytes) -> None:
+    digest = ledger.artefacts.put(data)
+    assert digest == digest_bytes(data)
+    assert ledger.artefacts.get(digest) == data
+    assert ledger.artefacts.has(digest)
+
+
+def test_a_damaged_artefact_is_set_aside_and_mended_by_the_next_put(ledger: Ledger) -> None:
+    digest = ledger.artefacts.put(b"thumbnail")
+    (path,) = files(ledger)
+    path.write_bytes(b"thumbnaxx")
+    with pytest.raises(LedgerError, match=r"was damaged \(its digest differs\) and is set aside"):
+        ledger.artefacts.get(digest)
+    with pytest.raises(LedgerError, match=r"an artefact is missing .*Run the study again"):
+        ledger.artefacts.get(digest)
+    ledger.artefacts.put(b"thumbnail")
+    path.write_bytes(b"")
+    assert ledger.artefacts.put(b"thumbnail") == digest
+    assert ledger.artefacts.get(digest) == b"thumbnail"
+
+
+def test_collect_frees_what_nothing_refers_to(ledger: Ledger) -> None:
+    ledger.studies.save_record("study", {"verdict": {"sentence": "kept"}})
+    ledger.artefacts.put(b"of nobody")
+    leftover = files(ledger)[0].parent / "abc.part"
+    leftover.write_bytes(b"half")
+    assert ledger.artefacts.collect() == len(b"of nobody") + len(b"half")
+    assert len(files(ledger)) == 1
+    assert ledger.studies.record("study") == {"verdict": {"sentence": "kept"}}
+
+
+def test_drop_spares_what_something_refers_to(ledger: Ledger) -> None:
+    ledger.studies.save_record("study", {"verdict": {"sentence": "kept"}})
+    (path,) = files(ledger)
+    ledger.artefacts.drop(path.parent.name + path.name)
+    ledger.artefacts.drop(None)
+    ledger.artefacts.drop(ledger.artefacts.put(b"of nobody"))
+    assert files(ledger) == [path]
+
+
+def test_threads_may_put_and_collect_at_once(ledger: Ledger) -> None:
+    def put_and_note(number: int) -> None:
+        if number % 4 == 0:
+            ledger.artefacts.collect()
+        ledger.studies.save_record("study", {"verdict": {"sentence": f"{number % 3}"}})
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(put_and_note, range(24)))
+    assert ledger.studies.record("study") is not None
+    ledger.artefacts.collect()
+    assert len(files(ledger)) == 1
+
+
+def test_a_folder_in_the_way_is_named(ledger: Ledger) -> None:
+    (ledger.home / "artefacts").write_text("in the way", encoding="utf-8")
+    with pytest.raises(LedgerError, match=r"artefacts.*cannot be written \(.*Free space there"):
+        ledger.artefacts.put(b"x")
