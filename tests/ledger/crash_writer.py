@@ -1,7 +1,7 @@
 """Writes a small study into a ledger, from the start or from where it was killed.
 
-Run as ``python crash_writer.py HOME [N]``: kills itself before the N-th operation on a file. What it
-says on standard output is on disk when it says so.
+Run as ``python crash_writer.py HOME [N]``: kills itself before the N-th operation on a file. What
+it says on standard output is on disk when it says so.
 """
 
 from __future__ import annotations

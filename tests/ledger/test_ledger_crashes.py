@@ -22,31 +22,33 @@ from regraft.ledger.grafts import Graft, read_graft, write_graft
 from regraft.ledger.ledger import Ledger
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
 WRITER = [sys.executable, str(Path(__file__).with_name("crash_writer.py"))]
 RUNS, STEPS = 3, 120
-OPERATIONS = 230
-"""About as many operations on files as the writer does."""
+OPERATIONS = 220
+"""Operations on files that the writer does at least."""
 
 
-def test_a_writer_killed_before_any_operation_on_a_file_leaves_a_consistent_ledger(
-    tmp_path: Path,
+@pytest.mark.parametrize(
+    "places",
+    [
+        [1, *random.Random(7).sample(range(2, OPERATIONS), 4)],
+        pytest.param(range(1, OPERATIONS), marks=pytest.mark.slow),
+    ],
+    ids=["some", "all"],
+)
+def test_a_writer_killed_before_an_operation_on_a_file_leaves_a_consistent_ledger(
+    tmp_path: Path, places: Iterable[int]
 ) -> None:
-    draws = random.Random(7)
-    told: list[str] = []
-    killed = 0
-    for place in [1, *sorted(draws.sample(range(2, OPERATIONS), 13))]:
+    for place in places:
         home = tmp_path / str(place)
         done = subprocess.run(
             [*WRITER, str(home), str(place)], capture_output=True, text=True, check=False
         )
-        assert done.returncode in (0, -signal.SIGKILL), done.stderr
-        killed += done.returncode != 0
-        told = done.stdout.splitlines()
-        check_consistent(home, told)
-    assert killed >= 12
-    finish(tmp_path / str(place), told)
+        assert done.returncode == -signal.SIGKILL, done.stderr
+        check_consistent(home, done.stdout.splitlines())
+    finish(home, done.stdout.splitlines())
 
 
 def test_a_writer_killed_again_and_again_ends_where_an_undisturbed_one_does(
@@ -54,10 +56,10 @@ def test_a_writer_killed_again_and_again_ends_where_an_undisturbed_one_does(
 ) -> None:
     draws = random.Random(3)
     told: list[str] = []
-    for _ in range(8):
+    for _ in range(4):
         writer = subprocess.Popen([*WRITER, str(tmp_path)], stdout=subprocess.PIPE, text=True)
         assert writer.stdout is not None
-        for _ in range(draws.randrange(1, 5)):
+        for _ in range(draws.randrange(1, 7)):
             told.append(writer.stdout.readline().strip())
         writer.kill()
         told += writer.stdout.read().splitlines()
@@ -133,7 +135,8 @@ def state_or_none(load: Any) -> Any:
     try:
         return load()
     except LedgerError as error:
-        assert "were freed" in str(error)
+        if "were freed" not in str(error):
+            raise
         return None
 
 
@@ -148,7 +151,8 @@ def check_graft(home: Path, *, is_told: bool) -> None:
     try:
         graft = read_graft(home / "grafts" / "study")
     except GraftError as error:
-        assert "there is no graft" in str(error)
+        if "there is no graft" not in str(error):
+            raise
         return
     assert is_told or graft.card == "study"
     assert graft.state["backbone.w"].tolist() == [1.0] * 3
@@ -176,7 +180,7 @@ def test_an_artefact_that_finds_no_room_is_absent_and_the_run_goes_on_later(
         files_of_at_most(1_000_000),
         pytest.raises(
             LedgerError,
-            match=r"artefacts/\w\w: cannot be written \(File too large\)\. Free space there \(regraft",
+            match=r"artefacts/\w\w: cannot be written \(File too large\)\. Free space there \(",
         ),
     ):
         ledger.runs.save_result(done)

@@ -276,7 +276,7 @@ OPERATIONS = st.lists(
 )
 
 
-@settings(max_examples=40)
+@settings(max_examples=20)
 @given(operations=OPERATIONS)
 def test_a_resumed_journal_is_that_of_an_undisturbed_run(
     tmp_path_factory: pytest.TempPathFactory, operations: list[int | str]
