@@ -228,13 +228,13 @@ def _split(task: Mapping[str, Any]) -> Fact:
 
 
 def _ends(task: Mapping[str, Any]) -> str:
-    ordered = sorted(task["classes"], key=lambda one: one["train"] + one["validation"])
-    if not ordered:
-        return ""
-    least, most = ordered[0], ordered[-1]
+    counts = {one["label"]: one["train"] + one["validation"] for one in task["classes"]}
+    if not counts or len(set(counts.values())) == 1:
+        return "all classes alike"
+    most, least = max(counts, key=counts.__getitem__), min(counts, key=counts.__getitem__)
     return (
-        f"{most['label']} {words.count(most['train'] + most['validation'])}, "
-        f"{least['label']} {words.count(least['train'] + least['validation'])}"
+        f"most: {most} ({words.count(counts[most])}); "
+        f"fewest: {least} ({words.count(counts[least])})"
     )
 
 

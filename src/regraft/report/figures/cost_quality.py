@@ -25,14 +25,17 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     Arm = Mapping[str, Any]
+    Box = tuple[float, float, float, float]
 
 _LEAST_SECONDS = 0.01
 _SECONDS = (0.01, 0.1, 1, 10, 60, 600, 3600, 36000, 360000)
 # What a label takes of the picture, in shares of its width and height.
-_LETTER, _LINE = 0.0088, 0.05
+_LETTER, _LINE = 0.0098, 0.05
 _LONGEST_LABEL = 32
 # How far inside the edge an arm is drawn that lies beyond it, in shares of the range.
 _EDGE = 0.02
+# Room for labels above the best arm, in shares of the range.
+_HEADROOM = 0.07
 
 
 def picture(record: Mapping[str, Any]) -> Picture | None:
@@ -173,9 +176,10 @@ def _positions(arms: Sequence[Arm], metric: str, scale: Scale) -> list[str]:
         for x, arm in zip(across, arms, strict=True)
     ]
     taken = [(x - 0.012, y - 0.02, x + 0.012, y + 0.02) for x, y in points]
+    bars = []
     for (x, _), arm in zip(points, arms, strict=True):
         low, _, high = _bounds(arm["validation"][metric], scale)
-        taken.append((x - 0.004, scale.share(low), x + 0.004, scale.share(high)))
+        bars.append((x - 0.004, scale.share(low), x + 0.004, scale.share(high)))
     found = []
     for (x, y), arm in zip(points, arms, strict=True):
         width = _LETTER * len(words.short(arm["title"], _LONGEST_LABEL))
@@ -189,26 +193,31 @@ def _positions(arms: Sequence[Arm], metric: str, scale: Scale) -> list[str]:
             "top left": (x - 0.01 - width, y + 0.02, x - 0.01, y + 0.02 + _LINE),
             "bottom left": (x - 0.01 - width, y - 0.02 - _LINE, x - 0.01, y - 0.02),
         }
-        side = min(boxes, key=lambda name: _covered(boxes[name], taken))
+        side = min(boxes, key=lambda name: _cost(boxes[name], taken, bars))
         taken.append(boxes[side])
         found.append(side)
     return found
 
 
-def _covered(
-    box: tuple[float, float, float, float], taken: Sequence[tuple[float, float, float, float]]
-) -> float:
-    """Return how much of what is taken a box covers, and of what lies outside the picture."""
+def _cost(box: Box, taken: Sequence[Box], bars: Sequence[Box]) -> float:
+    """Return how badly a label lies: over other labels, over error bars, outside the picture."""
     left, bottom, right, top = box
     outside = (
-        max(0.0, -0.08 - left) + max(0.0, right - 1.14) + max(0.0, top - 1.0) + max(0.0, -bottom)
+        max(0.0, -0.08 - left)
+        + max(0.0, right - 1.14)
+        + max(0.0, top - 1.0 - _HEADROOM)
+        + max(0.0, -bottom)
     )
-    areas = (
+    return 0.3 * outside + 5 * _covered(box, taken) + _covered(box, bars)
+
+
+def _covered(box: Box, taken: Sequence[Box]) -> float:
+    left, bottom, right, top = box
+    return sum(
         max(0.0, min(right, other[2]) - max(left, other[0]))
         * max(0.0, min(top, other[3]) - max(bottom, other[1]))
         for other in taken
     )
-    return sum(areas) + outside
 
 
 def _axes(figure: go.Figure, arms: Sequence[Arm], scale: Scale, title: str) -> None:
@@ -217,12 +226,15 @@ def _axes(figure: go.Figure, arms: Sequence[Arm], scale: Scale, title: str) -> N
     margin = max(0.08 * (high - low), 0.15)
     figure.update_xaxes(
         type="log",
-        range=[low - margin, high + 2.2 * margin],
+        range=[low - margin, high + 3 * margin],
         tickvals=list(_SECONDS),
         ticktext=[_tick(one) for one in _SECONDS],
         title={"text": "wall time of one run"},
     )
-    figure.update_yaxes(range=list(scale), title={"text": title}, tickformat=".3~f")
+    headroom = _HEADROOM * (scale.high - scale.low)
+    figure.update_yaxes(
+        range=[scale.low, scale.high + headroom], title={"text": title}, tickformat=".3~f"
+    )
 
 
 def _tick(seconds: float) -> str:
