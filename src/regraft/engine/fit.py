@@ -121,7 +121,7 @@ class Fit:
             self._model.set_modes(lowest)
             asked = yield from self._step(batches[progress.position], depth)
             progress.position += 1
-            due = asked or time.monotonic() - self._checkpoint_at >= self._job.checkpoint_seconds
+            due = asked or self._is_checkpoint_due()
             if due and progress.position < len(batches) and (yield from self._checkpoint()):
                 return True
         loss = progress.loss_sum / progress.loss_items
@@ -132,7 +132,10 @@ class Fit:
         progress.loss_sum, progress.loss_items = 0.0, 0
         if len(self._stage.validation):
             yield from self._evaluate(depth, train_loss=loss)
-        return (yield from self._checkpoint())
+        return self._is_checkpoint_due() and (yield from self._checkpoint())
+
+    def _is_checkpoint_due(self) -> bool:
+        return time.monotonic() - self._checkpoint_at >= self._job.checkpoint_seconds
 
     def _step(
         self, rows: np.ndarray[Any, Any], depth: int

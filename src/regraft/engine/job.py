@@ -60,7 +60,7 @@ class Job:
         protocol: A resolved protocol (`regraft.config.protocol.resolve_protocol`).
         backbone: The pretrained backbone; it is copied, never changed.
         adjustments: Decisions recorded in an earlier sitting, by key; they are replayed.
-        checkpoint_seconds: Longest time between two checkpoints inside an epoch.
+        checkpoint_seconds: Least time between two checkpoints; they are taken between steps.
     """
 
     run: str
@@ -71,7 +71,7 @@ class Job:
     precision: Precision = "fp32"
     device: str = "cpu"
     adjustments: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    checkpoint_seconds: float = 60.0
+    checkpoint_seconds: float = 10.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)

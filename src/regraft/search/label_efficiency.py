@@ -86,11 +86,11 @@ def budget_events(
 
 
 def _frozen(outcome: ArmOutcome, n_labels: int) -> dict[str, Any]:
-    """Return the arm's protocol with the epochs that make its best number of steps on n labels."""
+    """Return the arm's protocol with the epochs that make as many steps on n labels as in the ladder."""
     protocol = outcome.protocol
     stages = outcome.repetitions[0].summary["stages"]
     if not stages:
         return protocol
-    steps = max(1, int(stages[0]["best_step"]))
-    per_epoch = math.ceil(n_labels / int(protocol["fit"]["batch_size"]))
-    return with_fit(protocol, epochs=max(1, math.ceil(steps / per_epoch)))
+    batch_size = int(protocol["fit"]["batch_size"])
+    steps = int(protocol["fit"]["epochs"]) * math.ceil(int(stages[0]["n_train"]) / batch_size)
+    return with_fit(protocol, epochs=math.ceil(steps / math.ceil(n_labels / batch_size)))
