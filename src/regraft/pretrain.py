@@ -80,9 +80,7 @@ def pretrain_glyphs(recipe: GlyphRecipe) -> tuple[Glyphs, list[float]]:
     finally:
         torch.set_rng_state(outer)
     parameters = [*model.parameters(), *head.parameters()]
-    optimiser = torch.optim.AdamW(
-        parameters, lr=recipe.peak_rate, weight_decay=recipe.weight_decay
-    )
+    optimiser = torch.optim.AdamW(parameters, lr=recipe.peak_rate, weight_decay=recipe.weight_decay)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimiser, recipe.peak_rate, total_steps=recipe.steps + 1
     )
@@ -108,8 +106,8 @@ def glyph_batch(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Return a batch as UCI made its digits: images (B, 1, 8, 8) in [0, 1] and labels (B,).
 
-    A glyph of a random font is turned, sheared, thinned or thickened, cut to its box, scaled to 32 × 32
-    with a random stretch, made black and white, and counted in 4 × 4 cells.
+    A glyph of a random font is turned, sheared, thinned or thickened, cut to its box, scaled to
+    32 × 32 with a random stretch, made black and white, and counted in 4 × 4 cells.
     """
     n = recipe.batch_size
     fonts = torch.randint(len(masks), (n,), generator=draw)
@@ -125,7 +123,9 @@ def glyph_batch(
 
 
 def rendered_glyphs() -> torch.Tensor:
-    """Return every character in every font that matplotlib ships, (fonts, 62, canvas, canvas) in [0, 1].
+    """Return every character in every font that matplotlib ships.
+
+    Shape (fonts, 62, canvas, canvas), in [0, 1].
 
     Raises:
         ConfigError: matplotlib is not installed.
@@ -149,7 +149,8 @@ def rendered_glyphs() -> torch.Tensor:
 def normalised(images: torch.Tensor) -> torch.Tensor:
     """Return images as the backbone's own preprocessing hands them over."""
     plain: dict[str, Any] = Glyphs.preprocess
-    return (images - plain["mean"][0]) / plain["std"][0]
+    mean, std = float(plain["mean"][0]), float(plain["std"][0])
+    return (images - mean) / std
 
 
 def _draw(font: ImageFont.FreeTypeFont, character: str) -> np.ndarray[Any, Any]:
@@ -173,7 +174,7 @@ def _turning(angle: torch.Tensor, shear: torch.Tensor) -> torch.Tensor:
 
 
 def _box(images: torch.Tensor, stretch: torch.Tensor) -> torch.Tensor:
-    """Return affine maps (B, 2, 3) that blow the ink's box up to the frame, keeping its shape but for `stretch`."""
+    """Return affine maps (B, 2, 3) that blow the ink's box up to the frame, stretched a little."""
     ink = images[:, 0] > 0.3
     x0, x1 = _extent(ink.any(dim=1))
     y0, y1 = _extent(ink.any(dim=2))

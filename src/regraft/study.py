@@ -2,44 +2,38 @@
 
 from __future__ import annotations
 
-import logging
-import sys
 from dataclasses import dataclass
 from functools import cached_property
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, final
 
 import numpy as np
-import torch
 
 from regraft.backbones.loading import load_backbone
 from regraft.config.loading import validate_data
 from regraft.config.spec import resolved
-from regraft.config.study import StudySpec
+from regraft.config.study import StudySpec, located
+from regraft.deploy.keeping import keep_graft
 from regraft.deploy.predictor import GraftPredictor
-from regraft.deploy.proof import PROVED_ITEMS, prove
 from regraft.engine.device import choose_device, choose_precision
-from regraft.evidence.arm import ArmEvidence, Part
-from regraft.evidence.best import temperature_of
-from regraft.evidence.movement import movement
-from regraft.evidence.record import BudgetPoint, Evidence, build_record
-from regraft.evidence.task_card import task_card
-from regraft.evidence.verdict import confirm
+from regraft.evidence.criterion import parse_target
+from regraft.evidence.record import BudgetPoint, build_record
 from regraft.features.store import Cache
 from regraft.hashing import digest_json
-from regraft.ledger.grafts import write_graft
 from regraft.ledger.ledger import Ledger
 from regraft.measure.metrics import METRICS
 from regraft.report.card import card_markdown
 from regraft.report.page import write_report
-from regraft.search.arms import Arm, study_arms
+from regraft.search.account import Account, evidence_of
+from regraft.search.arms import Arm, check_depths, study_arms
 from regraft.search.bench import Bench
 from regraft.search.clock import Clock
 from regraft.search.final import Final, arm_logits, finalists, open_sealed, run_logits
-from regraft.search.grafting import describe, winner_graft
+from regraft.search.grafting import winner_graft
 from regraft.search.label_efficiency import BudgetRun, budget_events, efficiency_arms
-from regraft.search.ladder import ArmOutcome, Ladder, arm_result
+from regraft.search.ladder import Ladder
+from regraft.search.space import check_space
+from regraft.search.surroundings import Surroundings
 from regraft.seeds import derive
 from regraft.tasks.task import Task, read_task
 
@@ -50,8 +44,6 @@ if TYPE_CHECKING:
     from regraft.events import Event
     from regraft.evidence.verdict import Verdict
     from regraft.tasks.items import Items
-
-logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +61,19 @@ class StudyOptions:
     label_budgets: tuple[int, ...] = ()
     precision: str = "auto"
     name: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Sitting:
+    """How this sitting drives a study; nothing of it changes a number or the study's id.
+
+    Attributes:
+        checkpoint_seconds: Least time between two checkpoints of a run.
+        trust_remote_code: Whether a hub model may bring code that is then run.
+    """
+
+    checkpoint_seconds: float = 10.0
+    trust_remote_code: bool = False
 
 
 @final
@@ -112,6 +117,10 @@ class Study:
         >>> Study(task, backbones=["facebook/dinov2-small"], budget="30m").run()  # doctest: +SKIP
     """
 
+    spec: StudySpec
+    pool: Task
+    ledger: Ledger
+
     def __init__(
         self,
         task: Task,
@@ -125,11 +134,8 @@ class Study:
         home: str | Path | None = None,
     ) -> None:
         options = options or StudyOptions()
-        self._given = {
-            one.reference: one for one in backbones if not isinstance(one, str)
-        }
         data = {
-            "task": {"data": task.intake.source, "metric": task.metric, "target": task.target},
+            "task": dict(task.asked),
             "backbones": [one if isinstance(one, str) else one.reference for one in backbones],
             "budget": budget,
             "protocols": list(protocols),
@@ -140,22 +146,38 @@ class Study:
             "precision": options.precision,
             "name": options.name,
         }
-        self.spec: StudySpec = validate_data(StudySpec, data, where="study")
-        self.pool = task
-        self.ledger = Ledger.open(None if home is None else Path(home))
+        given = {one.reference: one for one in backbones if not isinstance(one, str)}
+        self._begin(validate_data(StudySpec, data, where="study"), task, given, home)
 
     @classmethod
-    def from_spec(cls, spec: StudySpec, *, home: Path | None = None) -> Study:
+    def from_spec(
+        cls, spec: StudySpec, *, home: str | Path | None = None, sitting: Sitting | None = None
+    ) -> Study:
         """Return the study of a study file, its data read.
 
         Raises:
             ConfigError: A metric, protocol or target is unknown.
             DataError: The data cannot be used.
         """
+        study = cls.__new__(cls)
         task = read_task(spec.task, seed=derive(spec.seed, "split"))
-        study = cls(task, backbones=spec.backbones, home=home)
-        study.spec = spec
+        study._begin(spec, task, {}, home, sitting)
         return study
+
+    def _begin(
+        self,
+        spec: StudySpec,
+        task: Task,
+        given: dict[str, Backbone],
+        home: str | Path | None,
+        sitting: Sitting | None = None,
+    ) -> None:
+        """Check what can be checked before anything is written."""
+        if task.target is not None:
+            parse_target(task.target, metric=task.metric)
+        self.spec, self.pool = located(spec, Path.cwd()), task
+        self._given, self._sitting = given, sitting or Sitting()
+        self.ledger = Ledger.open(None if home is None else Path(home))
 
     @cached_property
     def task(self) -> Task:
@@ -168,10 +190,11 @@ class Study:
 
     @cached_property
     def id(self) -> str:
-        """The study's id: a digest of its configuration and its data, the test part's inputs included."""
+        """A digest of its configuration, protocols, backbones and data, test inputs included."""
         return digest_json(
             {
                 "study": resolved(self.spec),
+                "arms": [[arm.key, arm.role, arm.candidates] for arm in self.arms],
                 "task": self.task.fingerprint,
                 "pool": self.pool.fingerprint,
                 "sealed": self.pool.sealed.digest,
@@ -182,14 +205,24 @@ class Study:
     @cached_property
     def backbones(self) -> list[Backbone]:
         """The backbones, loaded."""
-        return [self._given.get(one) or load_backbone(one) for one in self.spec.backbones]
+        trusted = self._sitting.trust_remote_code
+        return [
+            self._given.get(one) or load_backbone(one, trust_remote_code=trusted)
+            for one in self.spec.backbones
+        ]
 
     @cached_property
     def arms(self) -> list[Arm]:
-        """The protocols to run, with their learning rates."""
+        """The protocols to run, with their learning rates.
+
+        Raises:
+            ConfigError: A protocol is unknown, or names a block that its backbone does not have.
+        """
         folds = self.task.folds
         n_train = len(folds[0].train) if folds else len(self.task.development)
-        return study_arms(self.spec.protocols, self.spec.backbones, n_train=n_train)
+        arms = study_arms(self.spec.protocols, self.spec.backbones, n_train=n_train)
+        check_depths(arms, self.backbones)
+        return arms
 
     def register(self) -> None:
         """Write the study into the ledger, if it is not there."""
@@ -226,53 +259,63 @@ class Study:
         with self.ledger.lock(study):
             if self.ledger.studies.record(study) is not None:
                 return
+            check_space(self.ledger.home, self.arms, self.backbones)
             clock = Clock(self.ledger, study, spec.budget)
-            benches = self.benches()
-            ladder = self._ladder(self.task, benches, clock)
-            verdict = yield from ladder.events(self.arms, seeds=spec.seeds)
+            around = self.surroundings(clock)
+            ladder = Ladder(around, self.task)
+            later = bool(spec.label_budgets)
+            verdict = yield from ladder.events(self.arms, seeds=spec.seeds, more_follows=later)
             self.ledger.decisions.decide(study, "verdict", lambda: _verdict_json(verdict))
-            budget_runs = yield from self._budget_runs(ladder, benches, clock)
+            budget_runs = yield from self._budget_runs(ladder, around)
             final, points = self._final(ladder, verdict, budget_runs)
             clock.save()
-            evidence = self._evidence(ladder, verdict, final, points, benches, clock)
-            record = build_record(evidence)
-            self._keep(record, ladder, verdict, final, evidence.temperature)
+            self._keep(
+                Account(
+                    ledger=self.ledger,
+                    study=study,
+                    spec=spec,
+                    task=self.task,
+                    benches=around.benches,
+                    outcomes=ladder.outcomes,
+                    verdict=verdict,
+                    final=final,
+                    points=points,
+                    seconds=clock.seconds,
+                )
+            )
             clock.save()
 
-    def benches(self) -> list[Bench]:
-        """The backbones with all labelled items, their features and prefixes shared by every run."""
-        return self._benches(self.pool.development)
+    def surroundings(self, clock: Clock) -> Surroundings:
+        """Return what every run of the study shares; features and prefixes are computed once."""
+        device = choose_device()
+        return Surroundings(
+            ledger=self.ledger,
+            study=self.id,
+            benches=self._benches(self.pool.development),
+            clock=clock,
+            seed=self.spec.seed,
+            precision=choose_precision(self.spec.precision, device),
+            device=device,
+            checkpoint_seconds=self._sitting.checkpoint_seconds,
+        )
 
     def _benches(self, items: Items) -> list[Bench]:
         cache = Cache(self.ledger.home / "cache")
         return [Bench(items, backbone, cache) for backbone in self.backbones]
 
-    def _ladder(self, task: Task, benches: Sequence[Bench], clock: Clock) -> Ladder:
-        device = choose_device()
-        return Ladder(
-            ledger=self.ledger,
-            study=self.id,
-            task=task,
-            benches=benches,
-            clock=clock,
-            seed=self.spec.seed,
-            precision=choose_precision(self.spec.precision, device),
-            device=device,
-        )
-
     def _budget_runs(
-        self, ladder: Ladder, benches: Sequence[Bench], clock: Clock
+        self, ladder: Ladder, around: Surroundings
     ) -> Generator[Event, str | None, list[BudgetRun]]:
         if not self.spec.label_budgets:
             return []
         return (
             yield from budget_events(
+                around,
                 efficiency_arms(ladder.outcomes, METRICS[self.task.metric]),
                 self.pool,
                 budgets=self.spec.label_budgets,
                 seeds=self.spec.seeds,
                 seed=derive(self.spec.seed, "labels"),
-                make_ladder=lambda task: self._ladder(task, benches, clock),
             )
         )
 
@@ -282,14 +325,11 @@ class Study:
         """Predict the sealed inputs with all that is to be scored; then, once, open the labels."""
         benches = self._benches(self.pool.sealed.inputs)
         chosen = finalists(ladder.outcomes, verdict)
-        logits = {
-            one.arm.key: arm_logits(self.ledger, one, benches, self.task) for one in chosen
-        }
+        logits = {one.arm.key: arm_logits(self.ledger, one, benches, self.task) for one in chosen}
         grouped: dict[tuple[str, int, int], list[np.ndarray[Any, Any]]] = {}
         for run in budget_runs:
-            scores = run_logits(
-                self.ledger, run.run, run.protocol, benches[run.backbone], self.task
-            )
+            bench = benches[run.backbone]
+            scores = run_logits(self.ledger, run.run, run.protocol, bench, self.task)
             grouped.setdefault((run.arm, run.per_class, run.n_labels), []).append(scores)
         points = [
             BudgetPoint(arm, per_class, n, np.stack(all_scores))
@@ -297,184 +337,29 @@ class Study:
         ]
         return open_sealed(self.ledger, self.id, self.pool, logits), points
 
-    def _evidence(
-        self,
-        ladder: Ladder,
-        verdict: Verdict,
-        final: Final,
-        points: Sequence[BudgetPoint],
-        benches: Sequence[Bench],
-        clock: Clock,
-    ) -> Evidence:
-        task, seed = self.task, derive(self.spec.seed, "evidence")
-        done = {o.arm.key: o for o in ladder.outcomes if o.is_done}
-        winner = done[verdict.winner]
-        rows = winner.repetitions[0].arrays["rows"]
-        labels = task.development.labels[rows]
-        bench = benches[winner.arm.backbone or 0]
-        data = bench.run_data(task)
-        return Evidence(
-            study=self._study_json(winner, clock),
-            task=task,
-            task_card=task_card(task, features=data.features()[data.rows]),
-            arms=[self._arm(o, final, benches) for o in ladder.outcomes],
-            validation=Part(labels, task.costs, seed),
-            verdict=verdict,
-            confirmation=confirm(
-                verdict,
-                [arm_result(done[key], logits) for key, logits in final.logits.items()],
-                final.items.labels,
-                metric=task.metric,
-                costs=task.costs,
-                seed=seed,
-            ),
-            test=Part(final.items.labels, task.costs, seed),
-            test_items=final.items,
-            temperature=temperature_of(winner.repetitions[0].arrays["logits"], labels),
-            budget_points=points,
-            histories={
-                o.repetitions[0].run: o.repetitions[0].summary["stages"][0]["history"]
-                for o in done.values()
-                if o.repetitions[0].summary["stages"]
-            },
-            decisions=self._decisions(),
-            configuration=resolved(self.spec),
-            reproduce=self._reproduce(winner),
-            openings=final.openings,
-            parameters_total={
-                o.arm.key: _parameters(benches[o.arm.backbone]) if o.arm.backbone is not None else 0
-                for o in ladder.outcomes
-            },
-        )
-
-    def _arm(
-        self, outcome: ArmOutcome, final: Final, benches: Sequence[Bench]
-    ) -> ArmEvidence:
-        runs = [*outcome.tuning, *outcome.repetitions[1:]]
-        first = outcome.repetitions[0] if outcome.is_done else None
-        return ArmEvidence(
-            key=outcome.arm.key,
-            protocol=outcome.arm.protocol,
-            title=outcome.arm.title,
-            role=outcome.arm.role,
-            status=outcome.status,
-            reason=outcome.reason,
-            settings=describe(outcome.protocol),
-            estimated_seconds=outcome.admission.estimated_seconds,
-            runs=tuple(one.run for one in outcome.repetitions),
-            tuning_runs=tuple(one.run for one in outcome.tuning),
-            summaries=tuple(one.summary for one in outcome.repetitions),
-            seconds_total=sum(float(one.summary.get("seconds", 0.0)) for one in runs),
-            logits=None
-            if first is None
-            else np.stack([one.arrays["logits"] for one in outcome.repetitions]),
-            test_logits=final.logits.get(outcome.arm.key),
-            movement=self._movement(outcome, benches),
-            preflight=self._preflight(outcome),
-        )
-
-    def _movement(self, outcome: ArmOutcome, benches: Sequence[Bench]) -> dict[str, Any] | None:
-        if not outcome.is_done or outcome.arm.is_from_scratch:
-            return None
-        arrays = outcome.repetitions[0].arrays
-        if "features" not in arrays:
-            return None
-        data = benches[outcome.arm.backbone or 0].run_data(self.task)
-        before = data.features()[data.rows][arrays["rows"]]
-        return movement(before, arrays["features"], seed=derive(self.spec.seed, "movement"))
-
-    def _preflight(self, outcome: ArmOutcome) -> tuple[str, ...]:
-        runs = [*outcome.repetitions[:1], *outcome.tuning[:1]]
-        for event in self.ledger.runs.events(runs[0].run) if runs else ():
-            if event["kind"] == "preflight":
-                return (*event["lines"], *event["problems"])
-        return ()
-
-    def _study_json(self, winner: ArmOutcome, clock: Clock) -> dict[str, Any]:
-        row = self.ledger.studies.get(self.id)
-        backbone = self.backbones[winner.arm.backbone or 0]
-        configuration = self.ledger.runs.get(winner.repetitions[0].run).configuration
-        return {
-            "id": self.id,
-            "name": row.name,
-            "created": row.created,
-            "seconds": clock.seconds,
-            "budget_seconds": self.spec.budget,
-            "backbone": ", ".join(one.reference for one in self.backbones),
-            "backbone_notes": list(backbone.notes),
-            "data": self.spec.task.data,
-            "seed": self.spec.seed,
-            "precision": configuration["precision"],
-            "device": configuration["device"],
-            "threads": torch.get_num_threads(),
-            "versions": versions(),
-        }
-
-    def _decisions(self) -> list[dict[str, Any]]:
-        return [
-            {
-                "seq": one.seq,
-                "key": one.key,
-                "text": str(one.value.get("reason") or one.value),
-            }
-            for one in self.ledger.decisions.all(self.id)
-        ]
-
-    def _reproduce(self, winner: ArmOutcome) -> list[str]:
-        return [
-            f"regraft verify {winner.repetitions[0].run}",
-            f"regraft report {self.id}",
-        ]
-
-    def _keep(
-        self,
-        record: dict[str, Any],
-        ladder: Ladder,
-        verdict: Verdict,
-        final: Final,
-        temperature: float,
-    ) -> None:
-        """Write the graft, prove it in a fresh process, store the record, free what lost."""
-        winner = next(o for o in ladder.outcomes if o.arm.key == verdict.winner)
+    def _keep(self, account: Account) -> None:
+        """Write the record and the graft, prove it in a fresh process, free what lost."""
+        winner = account.winner
         backbone = self.backbones[winner.arm.backbone or 0]
         folder = self.ledger.home / "grafts" / self.id
-        record["best"]["graft"] = str(folder)
-        record["best"]["backbone"] = backbone.reference
+        record = build_record(evidence_of(account))
+        record["best"] |= {"graft": str(folder), "backbone": backbone.reference}
         row = next(one for one in record["arms"] if one["winner"])
-        sample = np.linspace(
-            0, len(final.items) - 1, min(PROVED_ITEMS, len(final.items))
-        ).astype(int)
-        items = final.items.subset(sample)
         graft = winner_graft(
             self.ledger,
             winner,
-            Bench(items, backbone, Cache(self.ledger.home / "cache")),
+            backbone,
             self.task,
-            temperature=temperature,
+            temperature=account.temperature,
             metrics={"validation": row["validation"], "test": row["test"]},
             card=card_markdown(record),
         )
-        write_graft(folder, graft)
-        expected = GraftPredictor(graft, backbone).logits(items)
-        proof = prove(
-            folder, items, expected, metric=self.task.metric, backbone=backbone.reference
+        record["best"]["proof"] = keep_graft(
+            folder, graft, backbone, account.final.items, metric=self.task.metric
         )
-        record["best"]["proof"] = {
-            "items": proof.items,
-            "largest_difference": proof.largest_difference,
-            "metric": proof.metric,
-            "value": proof.value,
-        }
         self.ledger.studies.save_record(self.id, record)
-        self.ledger.runs.keep_states(
-            self.id, {one.run for o in finalists(ladder.outcomes, verdict) for one in o.repetitions}
-        )
-
-
-def versions() -> dict[str, str]:
-    """Return the versions that a result depends on."""
-    names = ("regraft", "torch", "transformers", "peft", "scikit-learn", "numpy")
-    return {**{name: version(name) for name in names}, "python": sys.version.split()[0]}
+        kept = finalists(account.outcomes, account.verdict)
+        self.ledger.runs.keep_states(self.id, {one.run for o in kept for one in o.repetitions})
 
 
 def _verdict_json(verdict: Verdict) -> dict[str, Any]:
@@ -484,9 +369,3 @@ def _verdict_json(verdict: Verdict) -> dict[str, Any]:
         "tied": list(verdict.tied),
         "reason": "; ".join(verdict.reasons),
     }
-
-
-def _parameters(bench: Bench) -> int:
-    return sum(p.numel() for p in bench.backbone.module.parameters())
-
-

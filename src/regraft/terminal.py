@@ -13,12 +13,13 @@ from rich.table import Table
 from regraft.events import Checkpoint, Done, Epoch, Evaluation, Failed, Preflight, Started, Step
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterable, Sequence
+    from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
     from types import FrameType
 
     from regraft.events import Event
 
 _SHOWN_RUNS = 12
+_REFRESHES = 4
 _CHECKPOINT = "checkpoint"  # regraft.engine.fit.CHECKPOINT, which would import torch
 
 
@@ -27,7 +28,12 @@ class Progress:
     """The live table: run, step, loss, metric, time left."""
 
     def __init__(
-        self, console: Console, *, metric: str, titles: Callable[[str], str], remaining: Callable[[], float]
+        self,
+        console: Console,
+        *,
+        metric: str,
+        titles: Callable[[str], str],
+        remaining: Callable[[], float],
     ) -> None:
         self._console, self._metric = console, metric
         self._titles, self._remaining = titles, remaining
@@ -37,13 +43,13 @@ class Progress:
         """Consume the events; False when the user interrupted (a checkpoint was taken first)."""
         with _Interrupt() as interrupt:
             if not live:
-                return self._consume(events, interrupt, None)
-            with Live(self._table(), console=self._console, refresh_per_second=4) as shown:
-                return self._consume(events, interrupt, shown)
+                return self._consume(events, interrupt)
+            with Live(
+                get_renderable=self._table, console=self._console, refresh_per_second=_REFRESHES
+            ):
+                return self._consume(events, interrupt)
 
-    def _consume(
-        self, events: Generator[Event, str | None, None], interrupt: _Interrupt, shown: Live | None
-    ) -> bool:
+    def _consume(self, events: Generator[Event, str | None, None], interrupt: _Interrupt) -> bool:
         answer: str | None = None
         while True:
             try:
@@ -52,8 +58,6 @@ class Progress:
                 return True
             answer = None
             self._note(event)
-            if shown is not None:
-                shown.update(self._table())
             if interrupt.asked:
                 if isinstance(event, Checkpoint | Done | Failed):
                     events.close()
@@ -61,9 +65,16 @@ class Progress:
                 answer = _CHECKPOINT
 
     def _note(self, event: Event) -> None:
-        row = self._rows.setdefault(
-            event.run, {"state": "…", "step": "", "loss": "", "metric": ""}
-        )
+        if event.run not in self._rows:
+            title = self._titles(event.run)
+            self._rows[event.run] = {
+                "title": title,
+                "state": "…",
+                "step": "",
+                "loss": "",
+                "metric": "",
+            }
+        row = self._rows[event.run]
         match event:
             case Started(parameters_trained=trained):
                 row["state"] = "starts" if trained else "solving"
@@ -74,7 +85,7 @@ class Progress:
             case Epoch(train_loss=loss):
                 row["loss"] = f"{loss:.3f}"
             case Evaluation(metrics=metrics):
-                row["metric"] = f"{metrics[self._metric]:.3f}"
+                row["metric"] = f"{metrics.get(self._metric, float('nan')):.3f}"
             case Done(summary=summary):
                 value = summary["metrics"].get(self._metric)
                 row["metric"] = "" if value is None else f"{value:.3f}"
@@ -95,10 +106,9 @@ class Progress:
             table.add_column(name, justify=justify)  # type: ignore[arg-type]
         table.add_column(self._metric, justify="right")
         table.add_column("state", overflow="fold")
-        for run, row in list(self._rows.items())[-_SHOWN_RUNS:]:
-            table.add_row(
-                escape(self._titles(run)), row["step"], row["loss"], row["metric"], escape(row["state"])
-            )
+        for row in list(self._rows.values())[-_SHOWN_RUNS:]:
+            cells = (row["step"], row["loss"], row["metric"], escape(row["state"]))
+            table.add_row(escape(row["title"]), *cells)
         return table
 
 
@@ -120,6 +130,16 @@ class _Interrupt:
         if self.asked:
             raise KeyboardInterrupt
         self.asked = True
+
+
+def run_title(configuration: Mapping[str, Any]) -> str:
+    """Return what tells a run from the others of its study, from its recorded configuration."""
+    protocol, parts = configuration["protocol"], [str(configuration["title"])]
+    if protocol["predictor"] is None:
+        parts.append(f"rate {protocol['rate']['peak']:g}")
+    if configuration["repetition"]:
+        parts.append(f"seed {configuration['repetition'] + 1}")
+    return f"{', '.join(parts)} · {configuration['labels']} labels"
 
 
 def duration(seconds: float) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,9 +14,8 @@ import pandas as pd
 import torch
 
 from regraft.backbones.loading import load_backbone
-from regraft.config.study import StudySpec
+from regraft.config.study import IN_MEMORY, StudySpec
 from regraft.deploy.predictor import GraftPredictor
-from regraft.engine.job import Job
 from regraft.engine.run import execute
 from regraft.errors import BudgetError, ResumeError
 from regraft.events import Checkpoint, Done, Failed
@@ -25,7 +24,7 @@ from regraft.features.store import Cache
 from regraft.ledger.ledger import Ledger
 from regraft.measure.comparison import paired_bootstrap
 from regraft.measure.metrics import softmax
-from regraft.search.advisor import admit, order, twin_of
+from regraft.search.advisor import RESERVED_SHARE, Admission, admit, order, twin_of
 from regraft.search.bench import Bench
 from regraft.search.clock import Clock
 from regraft.search.ladder import Ladder
@@ -35,19 +34,25 @@ from regraft.tasks.inputs import read_inputs
 if TYPE_CHECKING:
     from collections.abc import Generator
 
+    from regraft.engine.job import Job
     from regraft.events import Event
+    from regraft.ledger.runs import RunRow
+    from regraft.search.arms import Arm
     from regraft.tasks.items import Items
     from regraft.tasks.task import Task
 
 _LEFT_TO_CHANCE = 0.05
 
 
-def inspect_data(task: Task, backbone: str | None, *, home: Path | None) -> dict[str, Any]:
+def inspect_data(
+    task: Task, backbone: str | None, *, home: Path | None, trust_remote_code: bool = False
+) -> dict[str, Any]:
     """Return the task card; with a backbone also label noise and diversity."""
     if backbone is None:
         return task_card(task)
     cache = Cache(Ledger.open(home).home / "cache")
-    bench = Bench(task.development, load_backbone(backbone), cache)
+    loaded = load_backbone(backbone, trust_remote_code=trust_remote_code)
+    bench = Bench(task.development, loaded, cache)
     return task_card(task, features=bench.features)
 
 
@@ -57,51 +62,40 @@ def plan_study(study: Study) -> list[dict[str, Any]]:
     One forward pass is measured (and kept for the study itself); nothing is trained.
     """
     study.register()
-    ladder = Ladder(
-        ledger=study.ledger,
-        study=study.id,
-        task=study.task,
-        benches=study.benches(),
-        clock=Clock(study.ledger, study.id, study.spec.budget),
-        seed=study.spec.seed,
-        precision="fp32",
-        device="cpu",
-    )
+    budget = study.spec.budget
+    ladder = Ladder(study.surroundings(Clock(study.ledger, study.id, budget)), study.task)
     costs = {arm.key: ladder.cost(arm) for arm in study.arms}
-    remaining = study.spec.budget
+    reserved = RESERVED_SHARE * (2 if study.spec.label_budgets else 1) * budget
+    remaining = budget
     rows: list[dict[str, Any]] = []
-    admitted: list[Any] = []
+    admitted: list[Arm] = []
     for arm in order(study.arms, costs):
         cost = costs[arm.key]
+        twin = twin_of(arm, admitted, cost.n_blocks)
         try:
             terms = admit(
-                arm,
-                cost,
-                budget=study.spec.budget,
-                remaining=remaining,
-                twin=twin_of(arm, admitted, cost.n_blocks),
+                arm, cost, budget=budget, remaining=remaining, reserved=reserved, twin=twin
             )
         except BudgetError as error:
-            rows.append(_plan_row(arm, False, str(error), 0.0, 0))
+            rows.append(_plan_row(arm, Admission(False, str(error))))
             continue
-        seconds = terms.estimated_seconds * (terms.n_rates if terms.admitted else 0)
-        remaining -= seconds
         if terms.admitted:
             admitted.append(arm)
-        n_rates = terms.n_rates if terms.admitted else 0
-        rows.append(_plan_row(arm, terms.admitted, terms.reason, seconds, n_rates))
+            remaining -= terms.estimated_seconds * terms.n_rates
+        rows.append(_plan_row(arm, terms))
     return rows
 
 
-def _plan_row(arm: Any, runs: bool, reason: str, seconds: float, rates: int) -> dict[str, Any]:
+def _plan_row(arm: Arm, terms: Admission) -> dict[str, Any]:
+    n_rates = terms.n_rates if terms.admitted else 0
     return {
         "protocol": arm.key,
         "title": arm.title,
         "role": arm.role,
-        "runs": runs,
-        "learning_rates": rates,
-        "seconds": seconds,
-        "reason": reason,
+        "runs": terms.admitted,
+        "learning_rates": n_rates,
+        "seconds": terms.estimated_seconds * n_rates,
+        "reason": terms.reason,
     }
 
 
@@ -118,9 +112,7 @@ class Verification:
         return self.largest_difference == 0.0
 
 
-def verify_run(
-    run: str, *, home: Path | None
-) -> Generator[Event, str | None, Verification]:
+def verify_run(run: str, *, home: Path | None) -> Generator[Event, str | None, Verification]:
     """Execute a recorded run again from nothing and compare its out-of-sample logits.
 
     Raises:
@@ -132,52 +124,8 @@ def verify_run(
     result = ledger.runs.result(row.id)
     if result is None:
         raise ResumeError("it has no result to compare with.", where=f"run {row.id}")
-    study_row = ledger.studies.get(ledger.runs.studies_of(row.id)[0])
-    spec = StudySpec.model_validate(study_row.configuration)
-    study = Study.from_spec(spec, home=home)
-    configuration = row.configuration
-    if int(configuration["labels"]) != len(study.task.development):
-        raise ResumeError(
-            "it ran at another label budget of the label-efficiency curve; only runs of the ladder "
-            "can be verified.",
-            where=f"run {row.id}",
-        )
-    place = spec.backbones.index(configuration["backbone"])
-    bench = study.benches()[place]
-    ladder = Ladder(
-        ledger=ledger,
-        study=study.id,
-        task=study.task,
-        benches=study.benches(),
-        clock=Clock(ledger, study.id, spec.budget),
-        seed=spec.seed,
-        precision=configuration["precision"],
-        device=configuration["device"],
-    )
-    again = ladder.run_id(configuration["protocol"], place, int(configuration["seed"]))
-    if again != row.id:
-        raise ResumeError(
-            "data, backbone or regraft's numerics are not what they were when it ran, so its "
-            "numbers cannot be compared.",
-            where=f"run {row.id}",
-        )
-    prefix = f"run/{row.id}/"
-    job = Job(
-        run=row.id,
-        protocol=configuration["protocol"],
-        backbone=bench.backbone,
-        data=bench.run_data(study.task),
-        seed=int(configuration["seed"]),
-        precision=configuration["precision"],
-        device=configuration["device"],
-        adjustments={
-            one.key.removeprefix(prefix): one.value
-            for one in ledger.decisions.all(study_row.id)
-            if one.key.startswith(prefix)
-        },
-    )
     difference = float("inf")
-    for event in execute(job):
+    for event in execute(_same_job(ledger, row)):
         if isinstance(event, Done):
             difference = float(np.abs(event.arrays["logits"] - result.arrays["logits"]).max())
         if isinstance(event, Failed):
@@ -185,6 +133,41 @@ def verify_run(
         if not isinstance(event, Checkpoint):
             yield event
     return Verification(row.id, difference)
+
+
+def _same_job(ledger: Ledger, row: RunRow) -> Job:
+    """Return the job of a recorded run, its data and backbone read anew."""
+    configuration, where = row.configuration, f"run {row.id}"
+    study_id = ledger.runs.studies_of(row.id)[0]
+    spec = StudySpec.model_validate(ledger.studies.get(study_id).configuration)
+    if spec.task.data == IN_MEMORY:
+        raise ResumeError(
+            "its data was given from Python and lies in no file, so it cannot be run again here.",
+            where=where,
+        )
+    study = Study.from_spec(spec, home=ledger.home)
+    if int(configuration["labels"]) != len(study.task.development):
+        raise ResumeError(
+            "it ran at another budget of the label-efficiency curve, or its data has changed; "
+            "only runs of the ladder on the same data can be verified.",
+            where=where,
+        )
+    around = replace(
+        study.surroundings(Clock(ledger, study_id, spec.budget)),
+        study=study_id,
+        precision=configuration["precision"],
+        device=configuration["device"],
+    )
+    ladder = Ladder(around, study.task)
+    protocol, seed = configuration["protocol"], int(configuration["seed"])
+    place = study.spec.backbones.index(configuration["backbone"])
+    if ladder.run_id(protocol, place, seed) != row.id:
+        raise ResumeError(
+            "data, backbone or regraft's numerics are not what they were when it ran, so its "
+            "numbers cannot be compared.",
+            where=where,
+        )
+    return ladder.job(row.id, protocol, place=place, seed=seed)
 
 
 def compare_runs(first: str, second: str, *, home: Path | None) -> dict[str, Any]:
@@ -261,7 +244,9 @@ def examine(home: Path | None) -> list[tuple[str, str, bool]]:
     free = shutil.disk_usage(ledger.home).free
     rows = [("ledger", str(ledger.home), True)]
     rows.append(("free disk", f"{free / 1e9:.1f} GB", free > 2e9))
-    rows.append(("processor", f"{os.cpu_count()} cores, torch uses {torch.get_num_threads()}", True))
+    rows.append(
+        ("processor", f"{os.cpu_count()} cores, torch uses {torch.get_num_threads()}", True)
+    )
     gpu = torch.cuda.get_device_name(0) if torch.cuda.is_available() else "none"
     rows.append(("GPU", gpu, True))
     for name in ("torch", "transformers", "peft", "scikit-learn", "sqlalchemy"):

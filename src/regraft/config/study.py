@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -15,6 +16,12 @@ from regraft.errors import ConfigError, did_you_mean
 
 _PATH_LIKE = ("./", "../", "/", "~")
 _LADDER = "ladder"
+
+IN_MEMORY = "arrays from Python"
+"""The name of data that lies in no file."""
+
+EMBEDDED = "zoo:"
+"""How the name of embedded data, or of an embedded backbone, begins."""
 
 NonEmpty = Annotated[str, Field(min_length=1)]
 
@@ -31,6 +38,7 @@ class TaskSpec(Spec):
     splits: Literal["auto", "given", "stratified", "grouped", "time"] = "auto"
     validation: float = Field(0.2, gt=0.0, lt=1.0, description="share of what is not tested")
     test: float = Field(0.2, gt=0.0, lt=1.0, description="share that is sealed")
+    seed: int | None = Field(None, ge=0, description="seed of the splits; the study's if not given")
     metric: str = "macro_f1"
     target: str | float | None = Field(None, description="for example 'macro_f1>=0.9'")
     class_weights: Literal["balanced"] | dict[str, float] | None = None
@@ -89,15 +97,34 @@ def read_study(path: Path) -> StudySpec:
     """
     document = read_yaml(path)
     spec = validate(StudySpec, document)
-    base = path.resolve().parent
-    task = spec.task.model_copy(update={"data": _beside(base, spec.task.data)})
+    places = [document.place(("protocols", i)) for i in range(len(spec.protocols))]
+    return located(spec, path.resolve().parent, protocol_places=places)
+
+
+def located(
+    spec: StudySpec, base: Path, *, protocol_places: Sequence[str] | None = None
+) -> StudySpec:
+    """Return the study with its relative paths made absolute, so that it means the same anywhere.
+
+    Args:
+        spec: The study.
+        base: The folder that its paths are relative to.
+        protocol_places: Where each protocol is named, for errors.
+
+    Raises:
+        ConfigError: A protocol is unknown, or its file is missing.
+    """
+    places = protocol_places or ["protocols"] * len(spec.protocols)
+    data = spec.task.data
+    if data != IN_MEMORY and not data.startswith(EMBEDDED):
+        data = _beside(base, data)
     return spec.model_copy(
         update={
-            "task": task,
+            "task": spec.task.model_copy(update={"data": data}),
             "backbones": [_backbone_beside(base, one) for one in spec.backbones],
             "protocols": [
-                _protocol_beside(base, one, document.place(("protocols", i)))
-                for i, one in enumerate(spec.protocols)
+                _protocol_beside(base, one, place)
+                for one, place in zip(spec.protocols, places, strict=True)
             ],
         }
     )

@@ -35,6 +35,12 @@ class GraftPredictor:
     """
 
     def __init__(self, graft: Graft, backbone: Backbone, *, device: str = "cpu") -> None:
+        if not graft.has_head:
+            raise GraftError(
+                "it holds adapter weights but no head and no classes (a plain peft folder): there "
+                "is nothing to predict with. Give a folder that regraft wrote.",
+                where="graft",
+            )
         if graft.backbone_digest != backbone.digest:
             raise GraftError(
                 f"it was made on {graft.backbone} (digest {graft.backbone_digest[:12]}…), this is "
@@ -53,7 +59,7 @@ class GraftPredictor:
         Args:
             folder: The graft's folder.
             backbone: Where the backbone is, if not where the graft says. Required for grafts whose
-                backbone is Python code (``python:…``): code that a graft names is never run by itself.
+                backbone is Python code (``python:…``): what a graft names is never run by itself.
 
         Raises:
             GraftError: The graft is damaged, not trusted, or was made on other weights.

@@ -1,6 +1,6 @@
 """Proof of a graft: a fresh process loads it and must predict what its run predicted.
 
-Run as ``python -m regraft.deploy.proof GRAFT ITEMS OUT [BACKBONE]``: reads the items, writes the logits.
+Run as ``python -m regraft.deploy.proof GRAFT ITEMS OUT [BACKBONE]``: writes the logits.
 """
 
 from __future__ import annotations

@@ -66,8 +66,6 @@ class Runs:
 
     def __init__(self, database: Database, artefacts: Artefacts, journal: Journal) -> None:
         self._database, self._artefacts, self._journal = database, artefacts, journal
-        self.append, self.events, self.rewind = journal.append, journal.events, journal.rewind
-        self.checkpoint, self.save_checkpoint = journal.checkpoint, journal.save_checkpoint
 
     def add(
         self,

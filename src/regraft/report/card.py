@@ -85,7 +85,7 @@ def _origin(study: Mapping[str, Any]) -> str:
         for name, value in (
             ("Study", study["id"]),
             ("Data", study["data"]),
-            ("Backbone", study["backbone"]),
+            ("Backbone", ", ".join(study.get("backbones", [study["backbone"]]))),
             ("Made", made),
             ("With", known),
         )

@@ -1,9 +1,10 @@
 """The rule-based advisor: which arm comes next and on what terms, each with its reason.
 
-Rules, in order: controls always run, before anything else; then cheap before dear; an arm that is the
-same as an earlier one on this backbone is left out; an arm starts only when all its learning rates fit
-in what the budget leaves beside the reserve for repetitions, with fewer epochs if need be; training
-from scratch takes at most a third of the budget; what ties with the best is repeated with other seeds.
+Rules, in order: controls always run, before anything else; then cheap before dear; an arm that is
+the same as an earlier one on this backbone is left out; an arm starts only when all its learning
+rates fit in what the budget leaves beside the reserve for repetitions, with fewer epochs if need
+be; training from scratch takes at most a third of the budget; what ties with the best is repeated
+with other seeds.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from regraft.config.protocol import depth_index
-from regraft.errors import BudgetError, ConfigError
+from regraft.errors import BudgetError
 from regraft.hashing import canonical_json
 from regraft.search.arms import Arm
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 SCRATCH_SHARE = 1 / 3
 RESERVED_SHARE = 0.25
+"""Share of the budget kept for repetitions; as much again where a label curve follows."""
 FEWEST_EPOCHS = 3
 MOST_CONTENDERS = 3
 
@@ -52,7 +54,7 @@ class Admission:
 
 
 def order(arms: Sequence[Arm], costs: Mapping[str, CostModel]) -> list[Arm]:
-    """Return the arms in the order in which they run: controls, then candidates, cheap before dear."""
+    """Return the arms in the order in which they run: controls first, cheap before dear."""
 
     def rank(arm: Arm) -> tuple[int, int, float]:
         dear = int(arm.is_from_scratch)
@@ -62,7 +64,13 @@ def order(arms: Sequence[Arm], costs: Mapping[str, CostModel]) -> list[Arm]:
 
 
 def admit(
-    arm: Arm, cost: CostModel, *, budget: float, remaining: float, twin: str | None
+    arm: Arm,
+    cost: CostModel,
+    *,
+    budget: float,
+    remaining: float,
+    reserved: float,
+    twin: str | None,
 ) -> Admission:
     """Decide whether an arm runs now.
 
@@ -71,23 +79,19 @@ def admit(
         cost: Its cost model.
         budget: Seconds of the whole study.
         remaining: Seconds left now.
+        reserved: Seconds kept for what follows the ladder.
         twin: An arm that is the same on this backbone, already admitted; or None.
 
     Raises:
         BudgetError: The budget does not hold even the controls.
     """
-    protocol = arm.candidates[0]
     if not arm.is_trained:
         return _admit_control(arm, cost, remaining)
     if arm.is_from_scratch:
         return _admit_scratch(arm, cost, budget=budget, remaining=remaining)
     if twin is not None:
         return Admission(False, f"the same as {twin} on a backbone of {cost.n_blocks} blocks")
-    try:
-        depth_index(protocol["train"]["from_depth"], cost.n_blocks)
-    except ConfigError as error:
-        return Admission(False, str(error))
-    return _admit_candidate(arm, cost, available=remaining - RESERVED_SHARE * budget)
+    return _admit_candidate(arm, cost, available=remaining - reserved)
 
 
 def _admit_control(arm: Arm, cost: CostModel, remaining: float) -> Admission:
@@ -151,19 +155,14 @@ def twin_of(arm: Arm, others: Sequence[Arm], n_blocks: int) -> str | None:
     def identity(one: Arm) -> tuple[object, ...]:
         protocol = dict(one.candidates[0])
         train = dict(protocol.pop("train"))
-        try:
-            train["from_depth"] = depth_index(train["from_depth"], n_blocks)
-        except ConfigError:
-            return (one.key,)
+        train["from_depth"] = depth_index(train["from_depth"], n_blocks)
         return one.backbone, canonical_json(protocol), canonical_json(train)
 
     return next((o.title for o in others if o.is_trained and identity(o) == identity(arm)), None)
 
 
-def contenders(
-    tied: Sequence[Arm], values: Mapping[str, float]
-) -> list[Arm]:
-    """Return the trained arms worth repeating: those that tie with the best, best first, three at most."""
+def contenders(tied: Sequence[Arm], values: Mapping[str, float]) -> list[Arm]:
+    """Return the trained arms worth repeating: three at most of what ties, best first."""
     trained = [arm for arm in tied if arm.is_trained]
     return sorted(trained, key=lambda arm: (-values[arm.key], arm.key))[:MOST_CONTENDERS]
 
@@ -175,3 +174,11 @@ def admit_repetition(arm: Arm, *, estimated: float, remaining: float, number: in
         return Admission(False, reason, estimated_seconds=estimated)
     reason = f"{arm.title} ties with the best: seed {number + 1}"
     return Admission(True, reason, estimated_seconds=estimated)
+
+
+def admit_curve(*, estimated: float, remaining: float, number: int) -> Admission:
+    """Decide whether the label-efficiency curve is drawn once more with other labels."""
+    if estimated > remaining:
+        reason = f"about {estimated:.0f} s needed, {max(remaining, 0):.0f} s left"
+        return Admission(False, reason, estimated_seconds=estimated)
+    return Admission(True, f"label-efficiency curve, draw {number + 1}", 1, 1, estimated)

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from regraft.config.protocol import depth_index, load_ladder, load_protocol, resolve_protocol
 from regraft.engine.run import predictor_kind
+from regraft.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from regraft.backbones.backbone import Backbone
     from regraft.config.protocol import ProtocolSpec
 
 Role = Literal["control_without_transfer", "control_without_fine_tuning", "candidate"]
@@ -25,7 +27,7 @@ class Arm:
     """A protocol on a backbone, with the rates at which it is tried.
 
     Attributes:
-        key: Name within the study, unique: the protocol's, with the backbone's where there are several.
+        key: Unique name within the study: the protocol's, and the backbone's where there are several.
         protocol: The protocol's name.
         title: Its name for people.
         role: Control without transfer, control without fine-tuning, or candidate.
@@ -63,7 +65,7 @@ def with_fit(protocol: Mapping[str, Any], *, epochs: int) -> dict[str, Any]:
 
 
 def with_enough_steps(protocol: Mapping[str, Any], n_train: int) -> dict[str, Any]:
-    """Return the protocol with epochs and patience multiplied until it takes `least_steps` steps."""
+    """Return the protocol, its epochs and patience multiplied until it takes `least_steps`."""
     fit = protocol["fit"]
     per_epoch = math.ceil(n_train / int(fit["batch_size"]))
     epochs = int(fit["epochs"])
@@ -72,9 +74,7 @@ def with_enough_steps(protocol: Mapping[str, Any], n_train: int) -> dict[str, An
     return {**protocol, "fit": {**fit, **scaled}}
 
 
-def study_arms(
-    protocols: Sequence[str], backbones: Sequence[str], *, n_train: int
-) -> list[Arm]:
+def study_arms(protocols: Sequence[str], backbones: Sequence[str], *, n_train: int) -> list[Arm]:
     """Return the arms of a study: the ladder's controls always, then what the study names.
 
     Args:
@@ -101,6 +101,21 @@ def study_arms(
     for spec, role, rates in entries.values():
         arms += _arms_of(spec, role, rates, backbones, n_train)
     return arms
+
+
+def check_depths(arms: Sequence[Arm], backbones: Sequence[Backbone]) -> None:
+    """Refuse protocols that do not fit the depth of their backbone.
+
+    Raises:
+        ConfigError: A protocol names a block that its backbone does not have.
+    """
+    for arm in arms:
+        if arm.is_trained:
+            n_blocks = backbones[arm.backbone or 0].n_blocks
+            try:
+                depth_index(arm.candidates[0]["train"]["from_depth"], n_blocks)
+            except ConfigError as error:
+                raise ConfigError(str(error), where=f"protocol {arm.key}") from error
 
 
 def _arms_of(

@@ -42,7 +42,7 @@ class Bench:
         return pooled_features(self._cache, self.backbone, self.prepared, items=self.items)
 
     def prefix(self, depth: int) -> ArrayStore | None:
-        """Return the hidden states that block `depth` receives, or None where they are too large."""
+        """Return the hidden states that block `depth` receives, or None if they are too large."""
         if depth not in self._prefixes:
             self._prefixes[depth] = self._keep_prefix(depth)
         return self._prefixes[depth]

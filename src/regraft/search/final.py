@@ -37,7 +37,7 @@ class Final:
 
 
 def finalists(outcomes: Sequence[ArmOutcome], verdict: Verdict) -> list[ArmOutcome]:
-    """Return what is scored on the sealed part: the winner, what ties with it, and every control."""
+    """Return what is scored on the sealed part: the winner, its ties, and every control."""
     keep = {verdict.winner, verdict.leader, *verdict.tied}
     return [o for o in outcomes if o.is_done and (o.arm.key in keep or o.arm.role != "candidate")]
 
@@ -45,7 +45,7 @@ def finalists(outcomes: Sequence[ArmOutcome], verdict: Verdict) -> list[ArmOutco
 def run_logits(
     ledger: Ledger, run: str, protocol: Mapping[str, Any], bench: Bench, task: Task
 ) -> np.ndarray[Any, Any]:
-    """Return logits (n, C) of a finished run over all items of `bench`; labels are not looked at."""
+    """Return logits (n, C) of a finished run over all items of `bench`, whatever their labels."""
     result = ledger.runs.result(run)
     if result is None:
         raise AssertionError(f"run {run} has no result")

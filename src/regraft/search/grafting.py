@@ -10,8 +10,8 @@ from regraft.ledger.grafts import Graft
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from regraft.backbones.backbone import Backbone
     from regraft.ledger.ledger import Ledger
-    from regraft.search.bench import Bench
     from regraft.search.ladder import ArmOutcome
     from regraft.tasks.task import Task
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 def winner_graft(  # what a graft holds comes from six places
     ledger: Ledger,
     outcome: ArmOutcome,
-    bench: Bench,
+    backbone: Backbone,
     task: Task,
     *,
     temperature: float,
@@ -31,11 +31,11 @@ def winner_graft(  # what a graft holds comes from six places
     if result is None:
         raise AssertionError("the winner has a result")
     return Graft(
-        backbone=bench.backbone.reference,
-        backbone_digest=bench.backbone.digest,
+        backbone=backbone.reference,
+        backbone_digest=backbone.digest,
         kind=task.kind,
         classes=task.classes,
-        preprocess=bench.backbone.preprocess.spec,
+        preprocess=backbone.preprocess.spec,
         protocol=outcome.protocol,
         state=result.load_state(),
         metrics=dict(metrics),

@@ -6,15 +6,17 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from regraft.search.advisor import admit_curve
 from regraft.search.arms import with_fit
+from regraft.search.ladder import Ladder
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Mapping, Sequence
+    from collections.abc import Generator, Mapping, Sequence
 
-    from regraft.evidence.verdict import Verdict
     from regraft.events import Event
     from regraft.measure.metrics import Metric
-    from regraft.search.ladder import ArmOutcome, Ladder
+    from regraft.search.ladder import ArmOutcome
+    from regraft.search.surroundings import Surroundings
     from regraft.tasks.task import Task
 
 
@@ -30,12 +32,11 @@ class BudgetRun:
     backbone: int
 
 
-def efficiency_arms(
-    outcomes: Sequence[ArmOutcome], metric: Metric
-) -> list[ArmOutcome]:
+def efficiency_arms(outcomes: Sequence[ArmOutcome], metric: Metric) -> list[ArmOutcome]:
     """Return the arms that are compared over label budgets.
 
-    The best control of each kind (raw inputs, from scratch, without fine-tuning) and the best candidate.
+    The best control of each kind (raw inputs, from scratch, without fine-tuning) and the best
+    candidate.
     """
     sign = 1.0 if metric.higher_is_better else -1.0
 
@@ -51,42 +52,52 @@ def efficiency_arms(
 
 
 def budget_events(
+    around: Surroundings,
     outcomes: Sequence[ArmOutcome],
     pool: Task,
     *,
     budgets: Sequence[int],
     seeds: int,
     seed: int,
-    make_ladder: Callable[[Task], Ladder],
 ) -> Generator[Event, str | None, list[BudgetRun]]:
     """Run each arm at each label budget with several nested subsets; return what was run.
 
-    No labels are held out: the number of optimiser steps, the rate and the protocol are the ladder's.
+    No labels are held out: the number of optimiser steps, the rate and the protocol are the
+    ladder's. A further draw of labels begins only when the time left holds all of it.
     """
     runs: list[BudgetRun] = []
+    once = sum(float(one.repetitions[0].summary["seconds"]) for one in outcomes) * len(budgets)
     for repetition in range(seeds):
+        if not _is_admitted(around, repetition, once):
+            break
+        once = 0.0
         for per_class in budgets:
             task = pool.with_label_budget(per_class, seed=seed + repetition).without_validation()
-            ladder = make_ladder(task)
+            ladder = Ladder(around, task)
             for outcome in outcomes:
                 protocol = _frozen(outcome, len(task.development))
                 ended = yield from ladder.run(outcome, protocol, repetition=repetition)
-                if ended.status == "done":
-                    runs.append(
-                        BudgetRun(
-                            outcome.arm.key,
-                            per_class,
-                            len(task.development),
-                            ended.run,
-                            protocol,
-                            outcome.arm.backbone or 0,
-                        )
-                    )
+                if ended.status != "done":
+                    continue
+                once += float(ended.summary["seconds"])
+                n_labels, place = len(task.development), outcome.arm.backbone or 0
+                key = outcome.arm.key
+                runs.append(BudgetRun(key, per_class, n_labels, ended.run, protocol, place))
     return runs
 
 
+def _is_admitted(around: Surroundings, repetition: int, estimated: float) -> bool:
+    remaining = around.clock.remaining
+    decided = around.ledger.decisions.decide(
+        around.study,
+        f"label-efficiency/{repetition}",
+        lambda: admit_curve(estimated=estimated, remaining=remaining, number=repetition).to_json(),
+    )
+    return bool(decided["admitted"])
+
+
 def _frozen(outcome: ArmOutcome, n_labels: int) -> dict[str, Any]:
-    """Return the arm's protocol with the epochs that make as many steps on n labels as in the ladder."""
+    """Return the arm's protocol, with as many steps on n labels as in the ladder."""
     protocol = outcome.protocol
     stages = outcome.repetitions[0].summary["stages"]
     if not stages:

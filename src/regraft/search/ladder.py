@@ -1,4 +1,4 @@
-"""The ladder: arm after arm as the advisor admits them, then repetitions of what ties with the best."""
+"""The ladder: arm after arm as the advisor admits them, then repetitions of what ties."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any, final
 
 import numpy as np
 
-from regraft.engine.job import Job, Precision
+from regraft.engine.job import Job
 from regraft.evidence.verdict import ArmResult, Verdict, decide_verdict
 from regraft.hashing import digest_json
 from regraft.measure.metrics import METRICS, softmax
 from regraft.search.advisor import (
+    RESERVED_SHARE,
     Admission,
     admit,
     admit_repetition,
@@ -21,16 +22,14 @@ from regraft.search.advisor import (
 )
 from regraft.search.arms import Arm, with_fit
 from regraft.search.costs import CostModel, measure_forward
-from regraft.search.drive import Outcome, drive, recorded
+from regraft.search.drive import Outcome, adjustments, drive
 from regraft.seeds import derive
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Mapping, Sequence
 
     from regraft.events import Event
-    from regraft.ledger.ledger import Ledger
-    from regraft.search.bench import Bench
-    from regraft.search.clock import Clock
+    from regraft.search.surroundings import Surroundings
     from regraft.tasks.task import Task
 
 NUMERICS_VERSION = 1
@@ -87,51 +86,47 @@ class ArmOutcome:
 class Ladder:
     """Runs the arms of a study on one task. `events` is the flow; `outcomes` fills as it goes."""
 
-    def __init__(  # one study's whole surroundings, handed over once
-        self,
-        *,
-        ledger: Ledger,
-        study: str,
-        task: Task,
-        benches: Sequence[Bench],
-        clock: Clock,
-        seed: int,
-        precision: Precision,
-        device: str,
-    ) -> None:
-        self._ledger, self._study, self._task, self._benches = ledger, study, task, benches
-        self._clock, self._seed = clock, seed
-        self._precision: Precision = precision
-        self._device = device
-        self._data = [bench.run_data(task) for bench in benches]
+    def __init__(self, around: Surroundings, task: Task) -> None:
+        self._around, self._task = around, task
+        self._data = [bench.run_data(task) for bench in around.benches]
         self.outcomes: list[ArmOutcome] = []
 
-    def events(self, arms: Sequence[Arm], *, seeds: int) -> Generator[Event, str | None, Verdict]:
+    def events(
+        self, arms: Sequence[Arm], *, seeds: int, more_follows: bool = False
+    ) -> Generator[Event, str | None, Verdict]:
         """Run the ladder; return the verdict on the validation items.
+
+        Args:
+            arms: What to run.
+            seeds: How often contenders run, with as many seeds.
+            more_follows: Whether the budget must also hold a label-efficiency curve.
 
         Raises:
             BudgetError: The budget does not hold even the controls.
         """
         costs = {arm.key: self.cost(arm) for arm in arms}
+        share = RESERVED_SHARE * (2 if more_follows else 1)
+        reserved = share * self._around.clock.budget
         for arm in order(arms, costs):
-            admission = self._admit(arm, costs[arm.key])
+            admission = self._admit(arm, costs[arm.key], reserved)
             outcome = ArmOutcome(arm, admission)
             self.outcomes.append(outcome)
             if admission.admitted:
                 yield from self._tune(outcome)
-        yield from self._repeat(seeds)
+        kept = reserved / 2 if more_follows else 0.0
+        yield from self._repeat(seeds, kept)
         return self.verdict()
 
     def cost(self, arm: Arm) -> CostModel:
         """Return the cost model of an arm, from a forward pass that is measured once per study."""
         place = arm.backbone or 0
-        bench, data = self._benches[place], self._data[place]
+        bench, data = self._around.benches[place], self._data[place]
 
         def measure() -> dict[str, Any]:
             return {"seconds_per_item": measure_forward(bench.backbone, bench.prepared)}
 
         key = f"cost/forward/{place}"
-        measured = self._ledger.decisions.decide(self._study, key, measure)
+        measured = self._around.ledger.decisions.decide(self._around.study, key, measure)
         folds = len(data.folds)
         validated = sum(len(fold.validation) for fold in data.folds)
         return CostModel(
@@ -152,7 +147,7 @@ class Ladder:
             labels,
             metric=self._task.metric,
             costs=self._task.costs,
-            seed=derive(self._seed, "verdict"),
+            seed=derive(self._around.seed, "verdict"),
         )
 
     def run_id(self, protocol: Mapping[str, Any], place: int, seed: int) -> str:
@@ -161,10 +156,10 @@ class Ladder:
             {
                 "protocol": protocol,
                 "task": self._task.fingerprint,
-                "backbone": self._benches[place].backbone.digest,
+                "backbone": self._around.benches[place].backbone.digest,
                 "seed": seed,
-                "precision": self._precision,
-                "device": self._device.partition(":")[0],
+                "precision": self._around.precision,
+                "device": self._around.device.partition(":")[0],
                 "numerics": NUMERICS_VERSION,
             }
         )[:24]
@@ -174,10 +169,10 @@ class Ladder:
     ) -> Generator[Event, str | None, Outcome]:
         """Run one protocol with one seed, or take what is recorded of it."""
         place = outcome.arm.backbone or 0
-        seed = derive(self._seed, "run", repetition)
+        seed = derive(self._around.seed, "run", repetition)
         run = self.run_id(protocol, place, seed)
-        self._ledger.runs.add(
-            self._study,
+        self._around.ledger.runs.add(
+            self._around.study,
             run,
             protocol=outcome.arm.key,
             role=outcome.arm.role,
@@ -185,42 +180,46 @@ class Ladder:
             configuration={
                 "protocol": dict(protocol),
                 "title": outcome.arm.title,
-                "backbone": self._benches[place].backbone.reference,
-                "backbone_digest": self._benches[place].backbone.digest,
+                "backbone": self._around.benches[place].backbone.reference,
+                "backbone_digest": self._around.benches[place].backbone.digest,
                 "seed": seed,
                 "repetition": repetition,
-                "precision": self._precision,
-                "device": self._device,
+                "precision": self._around.precision,
+                "device": self._around.device,
                 "labels": len(self._task.development),
             },
         )
-        if (ended := recorded(self._ledger, run)) is not None:
-            return ended
+        job = self.job(run, protocol, place=place, seed=seed)
+        return (yield from drive(self._around, job))
 
-        def make_job(adjustments: Mapping[str, Mapping[str, Any]]) -> Job:
-            return Job(
-                run=run,
-                protocol=protocol,
-                backbone=self._benches[place].backbone,
-                data=self._data[place],
-                seed=seed,
-                precision=self._precision,
-                device=self._device,
-                adjustments=adjustments,
-            )
-
-        return (
-            yield from drive(self._ledger, self._study, make_job, run=run, clock=self._clock)
+    def job(self, run: str, protocol: Mapping[str, Any], *, place: int, seed: int) -> Job:
+        """Return a run as the engine takes it, with what earlier sittings decided for it."""
+        around = self._around
+        return Job(
+            run=run,
+            protocol=protocol,
+            backbone=around.benches[place].backbone,
+            data=self._data[place],
+            seed=seed,
+            precision=around.precision,
+            device=around.device,
+            adjustments=adjustments(around.ledger, around.study, run),
+            checkpoint_seconds=around.checkpoint_seconds,
         )
 
-    def _admit(self, arm: Arm, cost: CostModel) -> Admission:
+    def _admit(self, arm: Arm, cost: CostModel, reserved: float) -> Admission:
         admitted = [o.arm for o in self.outcomes if o.admission.admitted]
         twin = twin_of(arm, admitted, cost.n_blocks)
-        value = self._ledger.decisions.decide(
-            self._study,
+        value = self._around.ledger.decisions.decide(
+            self._around.study,
             f"arm/{arm.key}",
             lambda: admit(
-                arm, cost, budget=self._clock.budget, remaining=self._clock.remaining, twin=twin
+                arm,
+                cost,
+                budget=self._around.clock.budget,
+                remaining=self._around.clock.remaining,
+                reserved=reserved,
+                twin=twin,
             ).to_json(),
         )
         return Admission(**value)
@@ -242,30 +241,33 @@ class Ladder:
                 best, outcome.repetitions = rank, [ended]
                 outcome.chosen = outcome.arm.candidates.index(candidate)
 
-    def _repeat(self, seeds: int) -> Generator[Event, str | None, None]:
+    def _repeat(self, seeds: int, kept: float) -> Generator[Event, str | None, None]:
         """Repeat with other seeds what ties with the best, while the budget lasts."""
         done = {o.arm.key: o for o in self.outcomes if o.is_done}
-        tied = self._ledger.decisions.decide(
-            self._study, "contenders", lambda: {"arms": self._contenders(done)}
+        tied = self._around.ledger.decisions.decide(
+            self._around.study, "contenders", lambda: {"arms": self._contenders(done)}
         )
         for key in tied["arms"]:
             outcome = done[key]
             for number in range(1, seeds):
-                value = self._ledger.decisions.decide(
-                    self._study,
-                    f"seed/{key}/{number}",
-                    lambda outcome=outcome, number=number: admit_repetition(
-                        outcome.arm,
-                        estimated=float(outcome.repetitions[0].summary["seconds"]),
-                        remaining=self._clock.remaining,
-                        number=number,
-                    ).to_json(),
-                )
-                if not value["admitted"]:
+                if not self._is_repeated(outcome, number, kept):
                     break
                 ended = yield from self.run(outcome, outcome.protocol, repetition=number)
                 if ended.status == "done":
                     outcome.repetitions.append(ended)
+
+    def _is_repeated(self, outcome: ArmOutcome, number: int, kept: float) -> bool:
+        value = self._around.ledger.decisions.decide(
+            self._around.study,
+            f"seed/{outcome.arm.key}/{number}",
+            lambda: admit_repetition(
+                outcome.arm,
+                estimated=float(outcome.repetitions[0].summary["seconds"]),
+                remaining=self._around.clock.remaining - kept,
+                number=number,
+            ).to_json(),
+        )
+        return bool(value["admitted"])
 
     def _contenders(self, done: Mapping[str, ArmOutcome]) -> list[str]:
         verdict = self.verdict()
@@ -279,9 +281,7 @@ class Ladder:
         return [arm.key for arm in contenders(tied, values)]
 
 
-def arm_result(
-    outcome: ArmOutcome, logits: np.ndarray[Any, Any] | None = None
-) -> ArmResult:
+def arm_result(outcome: ArmOutcome, logits: np.ndarray[Any, Any] | None = None) -> ArmResult:
     """Return what the verdict needs of an arm: on validation, or on the items of other logits."""
     return ArmResult(
         protocol=outcome.arm.key,

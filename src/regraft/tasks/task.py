@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, final, get_args
 
+from regraft.config.study import TaskSpec
 from regraft.errors import ConfigError, DataError, did_you_mean
 from regraft.hashing import digest_json
 from regraft.measure.metrics import metric_named
@@ -24,7 +25,6 @@ from regraft.tasks.weights import class_weight_array, cost_array
 if TYPE_CHECKING:
     import numpy as np
 
-    from regraft.config.study import TaskSpec
     from regraft.tasks.intake.inspection import Inspection
     from regraft.tasks.intake.record import Intake
     from regraft.tasks.intake.rows import Rows
@@ -51,6 +51,7 @@ class Task:
         intake: How the data was read.
         validation_share: Share of the development items that validates.
         class_weights: Loss weights by class (C,), or None; costs: (C, C), or None.
+        asked: What was asked for when it was read, as in a study file's ``task``.
     """
 
     name: str
@@ -67,6 +68,7 @@ class Task:
     validation_share: float
     class_weights: np.ndarray[Any, Any] | None = None
     costs: np.ndarray[Any, Any] | None = None
+    asked: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
     def read(  # noqa: PLR0913  the one place where a user says everything of their data
@@ -93,7 +95,7 @@ class Task:
         Args:
             data: A folder of images in a folder per class (perhaps below train/val/test), a table
                 of texts or image paths, a folder of such tables, one that `datasets` saved,
-                ``(inputs, labels)``, or ``{"train": (inputs, labels), …}``.
+                ``zoo:digits``, ``(inputs, labels)``, or ``{"train": (inputs, labels), …}``.
             metric: A name of `regraft.measure.metrics.METRICS`.
             target: Success criterion; a number means the metric must reach it.
             kind: ``image``, ``text`` or ``array``; guessed if not given.
@@ -113,10 +115,13 @@ class Task:
             DataError: The data cannot be used; the message names the file, row or column.
             ConfigError: Metric, kind, splits, shares, weights or costs are wrong.
         """
+        asked = {name: value for name, value in locals().items() if name in TaskSpec.model_fields}
         _check_choices(metric, kind, splits, (validation, test))
+        _check_costs(metric, target, costs)
         rows, source = read_rows(data, Columns(input, label, group, time), kind)
         inspection = _inspected(rows, source, allow_bad=allow_bad)
         name = Path(source).resolve().name if isinstance(data, str | Path) else "arrays"
+        asked["data"] = str(Path(source).resolve()) if Path(source).exists() else source
         wish = Wish(splits, validation, test, seed, source)
         task = _divided(rows, inspection, wish, name=name, metric=metric)
         return replace(
@@ -124,6 +129,7 @@ class Task:
             target=None if target is None else str(target),
             class_weights=class_weight_array(class_weights, task.classes, task.development.labels),
             costs=cost_array(costs, task.classes),
+            asked=asked,
         )
 
     def __repr__(self) -> str:
@@ -189,7 +195,7 @@ class Task:
 
 
 def read_task(spec: TaskSpec, *, seed: int) -> Task:
-    """Return the task of a specification.
+    """Return the task of a specification; `seed` is that of the splits where it names none.
 
     Raises:
         DataError: The data cannot be used.
@@ -207,7 +213,7 @@ def read_task(spec: TaskSpec, *, seed: int) -> Task:
         splits=spec.splits,
         validation=spec.validation,
         test=spec.test,
-        seed=seed,
+        seed=seed if spec.seed is None else spec.seed,
         class_weights=spec.class_weights,
         costs=spec.costs,
         allow_bad=spec.allow_bad,
@@ -231,6 +237,14 @@ def _check_choices(metric: str, kind: str | None, splits: str, shares: tuple[flo
     for name, share in zip(("validation", "test"), shares, strict=True):
         if not 0.0 < share < 1.0:
             raise ConfigError(f"{share} is no share; give a number between 0 and 1.", where=name)
+
+
+def _check_costs(metric: str, target: str | float | None, costs: Any) -> None:
+    for where, text in (("metric", metric), ("target", str(target))):
+        if costs is None and "mean_cost" in text:
+            raise ConfigError(
+                "mean_cost needs costs. Give task.costs, or another metric.", where=where
+            )
 
 
 def _divided(rows: Rows, inspection: Inspection, wish: Wish, *, name: str, metric: str) -> Task:

@@ -15,7 +15,7 @@ _POOL_AFTER = (1, 3)
 class Glyphs(nn.Module):
     """Six 3 × 3 convolutions with group normalisation; two max-pools take 8 × 8 to 2 × 2.
 
-    Group normalisation has no running statistics, so a frozen prefix and batches of eight are alike.
+    Group normalisation has no running statistics, so frozen prefixes need no care.
     """
 
     blocks = ("layers.0", "layers.1", "layers.2", "layers.3", "layers.4", "layers.5")

@@ -6,9 +6,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from regraft.config.study import EMBEDDED, IN_MEMORY
 from regraft.errors import DataError
 from regraft.tasks.intake.arrays import read_pair, read_parts
 from regraft.tasks.intake.delimited import TABLE_SUFFIXES
+from regraft.tasks.intake.embedded import embedded
 from regraft.tasks.intake.folder import class_folders, read_image_folder
 from regraft.tasks.intake.rows import PART_NAMES, Columns, Rows
 from regraft.tasks.intake.saved import is_saved, read_saved
@@ -20,13 +22,15 @@ def read_rows(data: Any, columns: Columns, kind: InputKind | None) -> tuple[Rows
     """Return the rows of data in any form, and where they come from.
 
     Args:
-        data: A path, (inputs, labels), or {"train": (inputs, labels), "test": …}.
+        data: A path, ``zoo:digits``, (inputs, labels), or {"train": (inputs, labels), "test": …}.
         columns: Columns that the user named.
         kind: What the items are, if the user said so.
 
     Raises:
         DataError: The data cannot be used as it is.
     """
+    if isinstance(data, str) and data.startswith(EMBEDDED):
+        return read_parts(embedded(data.removeprefix(EMBEDDED)), kind), data
     if isinstance(data, str | Path):
         path = Path(data).expanduser()
         try:
@@ -41,9 +45,9 @@ def read_rows(data: Any, columns: Columns, kind: InputKind | None) -> tuple[Rows
             )
         return rows, str(path)
     if isinstance(data, Mapping):
-        return read_parts(data, kind), "arrays from Python"
+        return read_parts(data, kind), IN_MEMORY
     if isinstance(data, tuple) and len(data) == 2:
-        return read_pair(data, kind), "arrays from Python"
+        return read_pair(data, kind), IN_MEMORY
     raise DataError(
         f"data of type {type(data).__name__}. Give a path, (inputs, labels), or "
         "{'train': (inputs, labels), …}.",

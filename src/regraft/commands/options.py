@@ -1,0 +1,40 @@
+"""Options that several commands take."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Home = Annotated[
+    Path | None,
+    typer.Option(help="Folder of the ledger.", envvar="REGRAFT_HOME", show_default=False),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress table.")]
+Backbones = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--backbone",
+        "-b",
+        help="Hub id[@revision], local folder, zoo:glyphs, python:FILE.py:FACTORY@w.safetensors.",
+    ),
+]
+OneBackbone = Annotated[
+    str | None, typer.Option("--backbone", "-b", help="The backbone, as `regraft run` takes it.")
+]
+Budget = Annotated[str, typer.Option(help="Wall time: 90s, 30m, 1h30m.")]
+Metric = Annotated[str, typer.Option(help="What early stopping and the verdict go by.")]
+Label = Annotated[str | None, typer.Option(help="Column of the labels.")]
+Input = Annotated[str | None, typer.Option("--input", help="Column of the texts or image paths.")]
+Group = Annotated[str | None, typer.Option(help="Column whose values must not straddle parts.")]
+Time = Annotated[str | None, typer.Option(help="Column to split by: the newest is tested.")]
+AllowBad = Annotated[bool, typer.Option(help="Go on when over 1 % of the items are unreadable.")]
+Trust = Annotated[
+    bool, typer.Option("--trust-remote-code", help="Run code that a hub model brings.")
+]
+Data = Annotated[
+    str, typer.Argument(help="Folder, CSV/TSV/Parquet/JSONL file, zoo:digits, or study.yaml.")
+]
+StudyId = Annotated[str, typer.Argument(help="Id or name of a study, or how the id begins.")]

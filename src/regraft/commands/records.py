@@ -1,0 +1,181 @@
+"""Commands that read the ledger: studies, runs, report, compare, verify, clean."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from regraft.commands.options import Home, Json, Quiet, StudyId
+from regraft.commands.showing import DIFFERS, out, print_json, say
+from regraft.errors import ConfigError
+
+if TYPE_CHECKING:
+    from regraft.ledger.ledger import Ledger
+    from regraft.ledger.runs import RunRow
+
+
+def studies(home: Home = None, as_json: Json = False) -> None:
+    """List the studies in the ledger.
+
+    Example: regraft studies
+    """
+    from regraft.ledger.ledger import Ledger
+    from regraft.terminal import duration, table
+
+    found = Ledger.open(home).studies.all()
+    if as_json:
+        rows = [
+            {
+                "study": one.id,
+                "name": one.name,
+                "created": one.created,
+                "seconds": one.seconds,
+                "status": "done" if one.verdict else "open",
+                "verdict": one.verdict,
+            }
+            for one in found
+        ]
+        print_json({"studies": rows})
+        return
+    cells = (
+        (one.id, one.name, one.created[:16], duration(one.seconds), one.verdict or "open")
+        for one in found
+    )
+    out.print(table("Studies", ("study", "name", "created", "took", "verdict"), cells))
+
+
+def runs(study: StudyId, home: Home = None, as_json: Json = False) -> None:
+    """List the runs of a study.
+
+    Example: regraft runs demo
+    """
+    from regraft.ledger.ledger import Ledger
+    from regraft.terminal import duration, run_title, table
+
+    ledger = Ledger.open(home)
+    found = ledger.studies.find(study)
+    rows = ledger.runs.of(found.id)
+    plain = [_run_json(ledger, one) for one in rows]
+    if as_json:
+        print_json({"study": found.id, "runs": plain})
+        return
+    metric = found.configuration["task"]["metric"]
+    cells = (
+        (
+            one.id,
+            run_title(one.configuration),
+            one.status,
+            "" if not row["metrics"] else f"{row['metrics'][metric]:.3f}",
+            "" if row["seconds"] is None else duration(row["seconds"]),
+        )
+        for one, row in zip(rows, plain, strict=True)
+    )
+    out.print(table(f"Runs of {found.id}", ("run", "what", "status", metric, "took"), cells))
+
+
+def _run_json(ledger: Ledger, one: RunRow) -> dict[str, Any]:
+    result = ledger.runs.result(one.id)
+    summary = result.summary if result else {}
+    return {
+        "run": one.id,
+        "protocol": one.protocol,
+        "learning_rate": one.configuration["protocol"]["rate"]["peak"],
+        "repetition": one.configuration["repetition"],
+        "labels": one.configuration["labels"],
+        "status": one.status,
+        "metrics": summary.get("metrics"),
+        "seconds": summary.get("seconds"),
+        "reason": ledger.runs.failure(one.id) or one.reason,
+    }
+
+
+def report(
+    study: StudyId,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="File: .html, .md or .json.")
+    ] = None,
+    home: Home = None,
+) -> None:
+    """Write the report of a finished study as HTML, Markdown or JSON.
+
+    Example: regraft report demo -o study.html
+    """
+    from regraft.ledger.ledger import Ledger
+    from regraft.report.page import write_any
+
+    ledger = Ledger.open(home)
+    found = ledger.studies.find(study)
+    record = ledger.studies.record(found.id)
+    if record is None:
+        raise ConfigError(
+            "it has not finished, so there is no report yet. Run it again to go on.",
+            where=f"study {found.id}",
+        )
+    say(f"wrote {write_any(record, output or Path(f'regraft-{found.id[:8]}.html'))}")
+
+
+def compare(
+    first: Annotated[str, typer.Argument(help="Id of a run, or how it begins.")],
+    second: Annotated[str, typer.Argument(help="Id of another run.")],
+    home: Home = None,
+    as_json: Json = False,
+) -> None:
+    """Compare two runs, paired, on the validation items that both predicted.
+
+    Example: regraft compare 81ce 02fd
+    """
+    from regraft.verbs import compare_runs
+
+    found = compare_runs(first, second, home=home)
+    if as_json:
+        print_json(found)
+        return
+    say(
+        f"{found['first']['protocol']} − {found['second']['protocol']}: {found['metric']} "
+        f"{found['difference']:+.3f} [{found['low']:+.3f}, {found['high']:+.3f}], "
+        f"p = {found['p']:.3g}, n = {found['n']} "
+        f"({'a tie' if found['tie'] else 'not a tie'}; {found['note']})"
+    )
+
+
+def verify(
+    run_id: Annotated[str, typer.Argument(metavar="RUN", help="Id of a run.")],
+    home: Home = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Execute a run again from nothing; exit 5 unless every number is identical.
+
+    Example: regraft verify 81ce
+    """
+    from regraft.verbs import verify_run
+
+    events = verify_run(run_id, home=home)
+    while True:
+        try:
+            next(events)
+        except StopIteration as stop:
+            found = stop.value
+            break
+    if as_json:
+        print_json({"run": found.run, "same": found.same, "difference": found.largest_difference})
+    elif not quiet:
+        word = "identical" if found.same else f"differs by up to {found.largest_difference:.3g}"
+        say(f"run {found.run}: {word}")
+    raise typer.Exit(0 if found.same else DIFFERS)
+
+
+def clean(home: Home = None, as_json: Json = False) -> None:
+    """Free what can be built again: the cache, and weights that no study keeps.
+
+    Example: regraft clean
+    """
+    from regraft.verbs import clean_home
+
+    freed = clean_home(home)
+    if as_json:
+        print_json(freed)
+    else:
+        say(f"freed {sum(freed.values()) / 1e6:.1f} MB")

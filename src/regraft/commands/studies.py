@@ -1,0 +1,222 @@
+"""Commands that make a study: run, demo, plan, inspect."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from regraft.commands.options import (
+    AllowBad,
+    Backbones,
+    Budget,
+    Data,
+    Group,
+    Home,
+    Input,
+    Json,
+    Label,
+    Metric,
+    OneBackbone,
+    Quiet,
+    Time,
+    Trust,
+)
+from regraft.commands.showing import finish, out, print_json
+from regraft.errors import ConfigError
+
+if TYPE_CHECKING:
+    from regraft.study import Study
+
+_SMALL_SIDE = 32
+
+
+def run(
+    data: Data,
+    backbone: Backbones = None,
+    metric: Metric = "macro_f1",
+    target: Annotated[str | None, typer.Option(help="For example 'macro_f1>=0.9'.")] = None,
+    budget: Budget = "30m",
+    protocol: Annotated[
+        list[str] | None, typer.Option(help="ladder, ladder:quick, a template, or a file.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Seed of splits and runs.")] = 0,
+    seeds: Annotated[int, typer.Option(help="Seeds of what ties with the best.")] = 3,
+    label: Label = None,
+    input_: Input = None,
+    group: Group = None,
+    time: Time = None,
+    class_weights: Annotated[
+        str | None, typer.Option(help="'balanced': each class counts the same in the loss.")
+    ] = None,
+    label_budget: Annotated[
+        int | None, typer.Option(help="Labels per class that the ladder may use.")
+    ] = None,
+    label_budgets: Annotated[
+        str | None, typer.Option(help="Labels per class of the efficiency curve: 1,2,5,10.")
+    ] = None,
+    name: Annotated[str, typer.Option(help="A name to find the study by.")] = "",
+    report: Annotated[Path | None, typer.Option(help="Where the report goes.")] = None,
+    allow_bad: AllowBad = False,
+    trust_remote_code: Trust = False,
+    home: Home = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Find, prove and keep the best protocol. Again is resume.
+
+    Example: regraft run photos/ --backbone facebook/dinov2-small --target "macro_f1>=0.9"
+    """
+    task = {
+        "data": data,
+        "metric": metric,
+        "target": target,
+        "label": label,
+        "input": input_,
+        "group": group,
+        "time": time,
+        "class_weights": class_weights,
+        "allow_bad": allow_bad,
+    }
+    given = {
+        "task": task,
+        "backbones": backbone or [],
+        "budget": budget,
+        "protocols": protocol or ["ladder"],
+        "seed": seed,
+        "seeds": seeds,
+        "label_budget": label_budget,
+        "label_budgets": _numbers(label_budgets),
+        "name": name,
+    }
+    study = _study(data, given, home, trusted=trust_remote_code)
+    where = report or Path(f"regraft-{study.id[:8]}.html")
+    finish(study, report=where, as_json=as_json, quiet=quiet)
+
+
+def demo(
+    report: Annotated[Path, typer.Option(help="Where the report goes.")] = Path("demo.html"),
+    open_: Annotated[bool, typer.Option("--open/--no-open", help="Open the report.")] = True,
+    home: Home = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Run the whole job on embedded data and an embedded backbone; needs no download.
+
+    Example: regraft demo --no-open
+    """
+    from regraft.demo import demo_study
+
+    study = demo_study(home=home)
+    opens = open_ and not as_json
+    finish(study, report=report, as_json=as_json, quiet=quiet, open_report=opens)
+
+
+def plan(
+    data: Data,
+    backbone: Backbones = None,
+    metric: Metric = "macro_f1",
+    budget: Budget = "30m",
+    protocol: Annotated[
+        list[str] | None, typer.Option(help="ladder, ladder:quick, a template, or a file.")
+    ] = None,
+    trust_remote_code: Trust = False,
+    home: Home = None,
+    as_json: Json = False,
+) -> None:
+    """Say what a study would run, why, and what it would cost; train nothing.
+
+    Example: regraft plan study.yaml
+    """
+    from regraft.terminal import duration, table
+    from regraft.verbs import plan_study
+
+    given = {
+        "task": {"data": data, "metric": metric},
+        "backbones": backbone or [],
+        "budget": budget,
+        "protocols": protocol or ["ladder"],
+    }
+    rows = plan_study(_study(data, given, home, trusted=trust_remote_code))
+    if as_json:
+        print_json({"plan": rows})
+        return
+    cells = (
+        (
+            row["title"],
+            row["role"].replace("_", " "),
+            row["learning_rates"] or "skipped",
+            duration(row["seconds"]),
+            row["reason"],
+        )
+        for row in rows
+    )
+    out.print(table("Plan", ("protocol", "role", "rates", "about", "why"), cells))
+
+
+def inspect(
+    data: Data,
+    backbone: OneBackbone = None,
+    label: Label = None,
+    input_: Input = None,
+    group: Group = None,
+    time: Time = None,
+    allow_bad: AllowBad = False,
+    trust_remote_code: Trust = False,
+    home: Home = None,
+    as_json: Json = False,
+) -> None:
+    """Look at the data: sizes, imbalance, duplicates, leakage; with a backbone label noise.
+
+    Example: regraft inspect reviews.csv --label stars
+    """
+    from regraft.report.card import task_markdown
+    from regraft.tasks.task import Task
+    from regraft.verbs import inspect_data
+
+    task = Task.read(data, label=label, input=input_, group=group, time=time, allow_bad=allow_bad)
+    card = inspect_data(task, backbone, home=home, trust_remote_code=trust_remote_code)
+    if as_json:
+        print_json(card)
+    else:
+        out.print(task_markdown(card), markup=False, highlight=False)
+
+
+def _study(data: str, given: dict[str, Any], home: Path | None, *, trusted: bool) -> Study:
+    """Return the study of a file, or of what was given on the command line."""
+    from regraft.config.loading import validate_data
+    from regraft.config.study import StudySpec, located, read_study
+    from regraft.study import Sitting, Study
+
+    if data.endswith((".yaml", ".yml")):
+        spec = read_study(Path(data))
+    else:
+        if not given["backbones"]:
+            given["backbones"] = _proposed_backbone(given["task"])
+        spec = located(validate_data(StudySpec, given, where="command line"), Path.cwd())
+    return Study.from_spec(spec, home=home, sitting=Sitting(trust_remote_code=trusted))
+
+
+def _proposed_backbone(asked: dict[str, Any]) -> list[str]:
+    """Return the embedded backbone for small images; else say what to give."""
+    from regraft.tasks.task import Task
+
+    task = Task.read(**asked)
+    size = task.intake.largest_side
+    if task.kind == "image" and size is not None and size <= _SMALL_SIDE:
+        return ["zoo:glyphs"]
+    examples = {"text": "sentence-transformers/all-MiniLM-L6-v2", "image": "facebook/dinov2-small"}
+    example = examples.get(task.kind, "python:model.py:build@weights.safetensors")
+    raise ConfigError(
+        f"name a pretrained model: --backbone {example}, or a local folder.", where="--backbone"
+    )
+
+
+def _numbers(text: str | None) -> list[int]:
+    try:
+        return [int(part) for part in text.split(",")] if text else []
+    except ValueError as error:
+        raise ConfigError(
+            f"{text!r} is not a list of numbers such as 1,2,5,10.", where="--label-budgets"
+        ) from error

@@ -1,0 +1,206 @@
+"""What a study's record is made of, gathered from its runs, its ledger and the opened test part."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from regraft.config.spec import resolved
+from regraft.evidence.arm import ArmEvidence, Part
+from regraft.evidence.best import temperature_of
+from regraft.evidence.movement import movement
+from regraft.evidence.record import Evidence
+from regraft.evidence.task_card import task_card
+from regraft.evidence.verdict import confirm
+from regraft.search.grafting import describe
+from regraft.search.ladder import ArmOutcome, arm_result
+from regraft.seeds import derive
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from regraft.config.study import StudySpec
+    from regraft.evidence.record import BudgetPoint
+    from regraft.evidence.verdict import Verdict
+    from regraft.ledger.ledger import Ledger
+    from regraft.search.bench import Bench
+    from regraft.search.final import Final
+    from regraft.tasks.task import Task
+
+_DEPENDED_ON = ("regraft", "torch", "transformers", "peft", "scikit-learn", "numpy")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Account:
+    """A study whose runs have ended and whose sealed part is open.
+
+    Attributes:
+        study: Its id; `spec` is what was asked.
+        task: The task of the ladder.
+        benches: The backbones with all labelled items.
+        outcomes: What became of each arm.
+        verdict: Decided on validation; `final` is the sealed part.
+        points: Test logits of the label-efficiency runs.
+        seconds: Wall seconds of the study.
+    """
+
+    ledger: Ledger
+    study: str
+    spec: StudySpec
+    task: Task
+    benches: Sequence[Bench]
+    outcomes: Sequence[ArmOutcome]
+    verdict: Verdict
+    final: Final
+    points: Sequence[BudgetPoint]
+    seconds: float
+
+    @property
+    def winner(self) -> ArmOutcome:
+        """The arm that the verdict names."""
+        return next(one for one in self.outcomes if one.arm.key == self.verdict.winner)
+
+    @property
+    def winner_labels(self) -> np.ndarray[Any, Any]:
+        """Labels of the validated items."""
+        labels: np.ndarray[Any, Any] = self.task.development.labels
+        return labels[self.winner.repetitions[0].arrays["rows"]]
+
+    @property
+    def temperature(self) -> float:
+        """The winner's temperature, fitted on validation."""
+        return temperature_of(self.winner.repetitions[0].arrays["logits"], self.winner_labels)
+
+
+def evidence_of(account: Account) -> Evidence:
+    """Return all that the record is made of."""
+    task, final = account.task, account.final
+    seed = derive(account.spec.seed, "evidence")
+    done = {o.arm.key: o for o in account.outcomes if o.is_done}
+    bench = account.benches[account.winner.arm.backbone or 0]
+    data = bench.run_data(task)
+    return Evidence(
+        study=_study(account),
+        task=task,
+        task_card=task_card(task, features=data.features()[data.rows]),
+        arms=[_arm(account, o) for o in account.outcomes],
+        validation=Part(account.winner_labels, task.costs, seed),
+        verdict=account.verdict,
+        confirmation=confirm(
+            account.verdict,
+            [arm_result(done[key], logits) for key, logits in final.logits.items()],
+            final.items.labels,
+            metric=task.metric,
+            costs=task.costs,
+            seed=seed,
+        ),
+        test=Part(final.items.labels, task.costs, seed),
+        test_items=final.items,
+        temperature=account.temperature,
+        budget_points=account.points,
+        histories={
+            o.repetitions[0].run: o.repetitions[0].summary["stages"][0]["history"]
+            for o in done.values()
+            if o.repetitions[0].summary["stages"]
+        },
+        decisions=_decisions(account),
+        configuration=resolved(account.spec),
+        reproduce=[
+            f"regraft verify {account.winner.repetitions[0].run}",
+            f"regraft report {account.study}",
+        ],
+        openings=final.openings,
+        parameters_total={o.arm.key: _parameters(account, o) for o in account.outcomes},
+    )
+
+
+def _arm(account: Account, outcome: ArmOutcome) -> ArmEvidence:
+    runs = [*outcome.tuning, *outcome.repetitions[1:]]
+    logits = [one.arrays["logits"] for one in outcome.repetitions]
+    return ArmEvidence(
+        key=outcome.arm.key,
+        protocol=outcome.arm.protocol,
+        title=outcome.arm.title,
+        role=outcome.arm.role,
+        status=outcome.status,
+        reason=outcome.reason,
+        settings=describe(outcome.protocol),
+        estimated_seconds=outcome.admission.estimated_seconds,
+        runs=tuple(one.run for one in outcome.repetitions),
+        tuning_runs=tuple(one.run for one in outcome.tuning),
+        summaries=tuple(one.summary for one in outcome.repetitions),
+        seconds_total=sum(float(one.summary.get("seconds", 0.0)) for one in runs),
+        logits=np.stack(logits) if logits else None,
+        test_logits=account.final.logits.get(outcome.arm.key),
+        movement=_movement(account, outcome),
+        preflight=_preflight(account, outcome),
+    )
+
+
+def _movement(account: Account, outcome: ArmOutcome) -> dict[str, Any] | None:
+    """Return how far the features of the validation items moved; None where nothing was adapted."""
+    if not outcome.is_done or outcome.arm.is_from_scratch:
+        return None
+    arrays = outcome.repetitions[0].arrays
+    if "features" not in arrays:
+        return None
+    data = account.benches[outcome.arm.backbone or 0].run_data(account.task)
+    before = data.features()[data.rows][arrays["rows"]]
+    return movement(before, arrays["features"], seed=derive(account.spec.seed, "movement"))
+
+
+def _preflight(account: Account, outcome: ArmOutcome) -> tuple[str, ...]:
+    runs = [*outcome.repetitions[:1], *outcome.tuning[:1]]
+    for event in account.ledger.journal.events(runs[0].run) if runs else ():
+        if event["kind"] == "preflight":
+            return (*event["lines"], *event["problems"])
+    return ()
+
+
+def _study(account: Account) -> dict[str, Any]:
+    row = account.ledger.studies.get(account.study)
+    backbone = account.benches[account.winner.arm.backbone or 0].backbone
+    configuration = account.ledger.runs.get(account.winner.repetitions[0].run).configuration
+    return {
+        "id": account.study,
+        "name": row.name,
+        "created": row.created,
+        "seconds": account.seconds,
+        "budget_seconds": account.spec.budget,
+        "backbone": backbone.reference,
+        "backbones": [one.backbone.reference for one in account.benches],
+        "backbone_notes": list(backbone.notes),
+        "data": account.spec.task.data,
+        "seed": account.spec.seed,
+        "precision": configuration["precision"],
+        "device": configuration["device"],
+        "threads": torch.get_num_threads(),
+        "versions": versions(),
+    }
+
+
+def versions() -> dict[str, str]:
+    """Return the versions that a result depends on."""
+    return {
+        **{name: version(name) for name in _DEPENDED_ON},
+        "python": sys.version.split()[0],
+    }
+
+
+def _decisions(account: Account) -> list[dict[str, Any]]:
+    return [
+        {"seq": one.seq, "key": one.key, "text": str(one.value.get("reason") or one.value)}
+        for one in account.ledger.decisions.all(account.study)
+    ]
+
+
+def _parameters(account: Account, outcome: ArmOutcome) -> int:
+    if outcome.arm.backbone is None:
+        return 0
+    module = account.benches[outcome.arm.backbone].backbone.module
+    return sum(parameter.numel() for parameter in module.parameters())
