@@ -3,7 +3,7 @@
     RegraftError            base; the command line prints it as one sentence and exits with 2
     ├── ConfigError         a study, task, protocol or option is wrong: edit it
     ├── DataError           the data cannot be used as it is: mend the file, row or column named
-    ├── BackboneError       the backbone cannot be loaded, cut or adapted: name another or mend its files
+    ├── BackboneError       the backbone cannot be loaded, cut or adapted: name another, mend files
     ├── GraftError          a graft does not fit, was tampered with, or cannot be trusted
     ├── LedgerError         the ledger cannot be read or written: see the path named
     │   └── LockedError     another process drives this study: wait for it or stop it
@@ -78,7 +78,7 @@ class ShapeError(RegraftError):
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """Return `` Did you mean 'x'?`` for the nearest known name, or all known names when none is near.
+    """Return `` Did you mean 'x'?`` for the nearest known name, or all where none is near.
 
     Example:
         >>> did_you_mean("loar", ["lora", "bottleneck"])

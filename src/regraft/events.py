@@ -1,8 +1,8 @@
 """Events: what a run says of itself while it goes on. Plain records, no torch.
 
-A run is a generator of events. Whoever drives it writes them down; not asking for the next one pauses
-the run. Every event but `Checkpoint` and `Done` is plain JSON; those two carry tensors in `state` and
-arrays in `arrays`, which the driver stores as artefacts.
+A run is a generator of events. Whoever drives it writes them down; not asking for the next one
+pauses the run. Every event but `Checkpoint` and `Done` is plain JSON; those two carry tensors in
+`state` and arrays in `arrays`, which the driver stores as artefacts.
 """
 
 from __future__ import annotations

@@ -51,7 +51,7 @@ def digest_file(path: Path) -> str:
 
 
 def digest_arrays(arrays: Mapping[str, np.ndarray[Any, Any]]) -> str:
-    """Return the SHA-256 (hex) over name, dtype, shape and bytes of each array, in order of name."""
+    """Return the SHA-256 (hex) over name, dtype, shape and bytes of each array."""
     sha = hashlib.sha256()
     for name in sorted(arrays):
         array = arrays[name]

@@ -93,7 +93,7 @@ def test_folds_are_a_partition_and_no_row_both_trains_and_validates(
     if len(folds) > 1:
         validated = np.sort(np.concatenate([fold.validation for fold in folds]))
         assert np.array_equal(validated, np.arange(n))
-    assert (len(folds) > 1) == (n < 10 * n_classes)
+    assert (len(folds) > 1) == (n <= 10 * n_classes)
 
 
 @given(labelled(most=9), SEEDS)

@@ -68,8 +68,9 @@ class Account:
     @property
     def winner_labels(self) -> np.ndarray[Any, Any]:
         """Labels of the validated items."""
-        labels: np.ndarray[Any, Any] = self.task.development.labels
-        return labels[self.winner.repetitions[0].arrays["rows"]]
+        rows = self.winner.repetitions[0].arrays["rows"]
+        labels: np.ndarray[Any, Any] = self.task.development.labels[rows]
+        return labels
 
     @property
     def temperature(self) -> float:

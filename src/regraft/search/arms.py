@@ -27,7 +27,7 @@ class Arm:
     """A protocol on a backbone, with the rates at which it is tried.
 
     Attributes:
-        key: Unique name within the study: the protocol's, and the backbone's where there are several.
+        key: Unique name in the study: the protocol's, and the backbone's where there are several.
         protocol: The protocol's name.
         title: Its name for people.
         role: Control without transfer, control without fine-tuning, or candidate.

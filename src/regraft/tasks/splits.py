@@ -11,7 +11,10 @@ import numpy as np
 from regraft.seeds import numpy_generator
 
 FEW_LABELS = 10
-"""Below so many labels per class on average, cross-validation takes the place of a hold-out."""
+"""Up to so many labels per class on average, cross-validation takes the place of a hold-out.
+
+A hold-out of 20 % would have two items a class, on which no two protocols can be told apart.
+"""
 
 MOST_FOLDS = 5
 _LEAST_VALIDATION = 2
@@ -95,15 +98,15 @@ def development_folds(
 ) -> tuple[Fold, ...]:
     """Return one fold (a hold-out), several where labels are few, or none where they are too few.
 
-    By time where times are given; else stratified, at least two items a class; below ten labels per
-    class on average, cross-validation with as many folds as the class with the fewest units has,
-    five at most.
+    By time where times are given; else stratified, at least two items a class; at ten labels
+    per class or fewer on average, cross-validation with as many folds as the class with the fewest
+    units has, five at most.
     """
     everything = np.arange(len(labels))
     if times is not None:
         validation = latest(times, share=share)
         return (Fold(np.setdiff1d(everything, validation), validation),)
-    if len(labels) < FEW_LABELS * n_classes:
+    if len(labels) <= FEW_LABELS * n_classes:
         n_folds = min(MOST_FOLDS, _fewest_units(labels, units))
         if n_folds < 2:
             return ()
