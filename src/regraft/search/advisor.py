@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from regraft.search.costs import CostModel
 
 SCRATCH_SHARE = 1 / 3
-RESERVED_SHARE = 0.25
+RESERVED_SHARE = 0.2
 """Share of the budget kept for repetitions; as much again where a label curve follows."""
 FEWEST_EPOCHS = 3
 MOST_CONTENDERS = 3

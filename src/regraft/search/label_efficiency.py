@@ -66,7 +66,7 @@ def budget_events(
     ladder's. A further draw of labels begins only when the time left holds all of it.
     """
     runs: list[BudgetRun] = []
-    once = sum(float(one.repetitions[0].summary["seconds"]) for one in outcomes) * len(budgets)
+    once = sum(_seconds_of_a_fit(one) for one in outcomes) * len(budgets)
     for repetition in range(seeds):
         if not _is_admitted(around, repetition, once):
             break
@@ -84,6 +84,12 @@ def budget_events(
                 key = outcome.arm.key
                 runs.append(BudgetRun(key, per_class, n_labels, ended.run, protocol, place))
     return runs
+
+
+def _seconds_of_a_fit(outcome: ArmOutcome) -> float:
+    """Return the time of one fit of an arm's run, which has several under cross-validation."""
+    summary = outcome.repetitions[0].summary
+    return float(summary["seconds"]) / max(1, len(summary["stages"]))
 
 
 def _is_admitted(around: Surroundings, repetition: int, estimated: float) -> bool:
