@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 import torch
-from small_study import AMPLE, outcome, small_study, write_protocols
 
 from regraft.errors import LockedError
+from small_study import AMPLE, outcome, small_study, write_protocols
 
 if TYPE_CHECKING:
     from regraft.study import Study

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-from small_study import AMPLE, write_protocols
 
 from regraft.events import event_json
 from regraft.study import Study
 from regraft.tasks.intake.embedded import digits
 from regraft.tasks.task import Task
+from small_study import AMPLE, write_protocols
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from chromium import BINARY, Browser
-from sample_record import SAMPLES, bare_record
 
+from chromium import BINARY, Browser
 from regraft.report.page import page_html, write_report
+from sample_record import SAMPLES, bare_record
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

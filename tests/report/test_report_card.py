@@ -7,9 +7,9 @@ import re
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sample_record import HOSTILE, SAMPLES, image_record, many_classes_record
 
 from regraft.report.card import card_markdown, plain, task_markdown
+from sample_record import HOSTILE, SAMPLES, image_record, many_classes_record
 
 
 def tables(text: str) -> list[list[str]]:

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sample_record import HOSTILE, SAMPLES, image_record, many_classes_record
 
 from regraft.report.figures import (
     confusion,
@@ -20,6 +19,7 @@ from regraft.report.figures import (
 )
 from regraft.report.palette import INKS, css_variables, series, variable_of
 from regraft.report.scale import Scale
+from sample_record import HOSTILE, SAMPLES, image_record, many_classes_record
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from sample_record import bare_record, image_record, text_record
-
 from regraft.report.facts import badges, class_table, key_facts, task_facts, winner_scores
 from regraft.report.ladder import all_scores, ladder_of
 from regraft.report.summary import run_summary
 from regraft.report.words import Cell
+from sample_record import bare_record, image_record, text_record
 
 
 def test_rows_keep_the_order_of_the_ladder() -> None:

@@ -12,10 +12,10 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any, final
 
 import pytest
-from sample_record import HOSTILE, SAMPLES, bare_record, image_record, many_classes_record
 
 from regraft.errors import ConfigError
 from regraft.report.page import page_html, record_json, write_any, write_report
+from sample_record import HOSTILE, SAMPLES, bare_record, image_record, many_classes_record
 
 if TYPE_CHECKING:
     from pathlib import Path
