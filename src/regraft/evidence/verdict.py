@@ -291,7 +291,7 @@ def _reasons(
         found.append(f"{winner.title} has the best {METRICS[metric].title} on {n} validation items")
     names = [arm.title for arm in tied if arm is not winner and arm is not leader]
     if names:
-        found.append(f"ties: {', '.join(names)}")
+        found.append(f"ties: {'; '.join(names)}")
     return tuple(found)
 
 
@@ -358,5 +358,6 @@ def _dearer(record: Mapping[str, Any], row: Mapping[str, Any]) -> str:
 
 def _short(backbone: str) -> str:
     """Return the last part of a reference: the model's own name."""
-    name = backbone.partition("@")[0] if backbone.startswith("python:") else backbone
-    return name.rstrip("/").rpartition("/")[2].removeprefix("zoo:")
+    if backbone.startswith("python:"):
+        return backbone.partition("@")[0].rpartition(":")[2]
+    return backbone.rstrip("/").rpartition("/")[2].removeprefix("zoo:")
