@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 pytest.importorskip("matplotlib", reason="the recipe draws with the fonts that matplotlib ships")
 
 ZOO = files("regraft.backbones.zoo")
-SHORT = GlyphRecipe(steps=25, batch_size=32)
+SHORT = GlyphRecipe(steps=40, batch_size=64)
 
 
 def test_the_shipped_weights_are_those_that_their_record_names() -> None:
