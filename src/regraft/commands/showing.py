@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
 from rich.console import Console
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from regraft.study import Study
 
 BAD_INPUT, NOT_MET, UNDECIDED, DIFFERS, INTERRUPTED = 2, 3, 4, 5, 130
@@ -31,7 +30,7 @@ def print_json(value: object) -> None:
 
 
 def finish(
-    study: Study, *, report: Path, as_json: bool, quiet: bool, open_report: bool = False
+    study: Study, *, report: Path | None, as_json: bool, quiet: bool, open_report: bool = False
 ) -> None:
     """Drive a study to its end, show what came out, and exit by the target."""
     from regraft.report.summary import run_summary
@@ -50,7 +49,7 @@ def finish(
         err.print("interrupted; the same command goes on from here")
         raise typer.Exit(INTERRUPTED)
     result = study.result()
-    path = result.report(report)
+    path = result.report(report or Path(f"regraft-{study.id[:8]}.html"))
     if as_json:
         print_json(run_summary(result.record))
     else:

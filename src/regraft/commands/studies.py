@@ -91,8 +91,7 @@ def run(
         "name": name,
     }
     study = _study(data, given, home, trusted=trust_remote_code)
-    where = report or Path(f"regraft-{study.id[:8]}.html")
-    finish(study, report=where, as_json=as_json, quiet=quiet)
+    finish(study, report=report, as_json=as_json, quiet=quiet)
 
 
 def demo(
