@@ -11,8 +11,8 @@ from hypothesis import settings
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-# Small models gain nothing from a second thread, and threads that wait for each other cost much on a
-# machine that others use. Set before torch is imported, and inherited by processes of the tests.
+# Small models gain nothing from a second thread, and threads that wait for each other cost much
+# on a machine that others use. Set before torch is imported, and inherited by the tests' processes.
 os.environ["OMP_NUM_THREADS"] = "1"
 
 # A deadline measures the machine; examples drawn anew each time make a failure hard to see again.

@@ -40,7 +40,8 @@ from regraft.tasks.task import Task, read_task
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
 
-    from regraft.backbones.backbone import Backbone
+    from regraft.api import Backbone, Protocol
+    from regraft.backbones.backbone import Backbone as Encoder
     from regraft.events import Event
     from regraft.evidence.verdict import Verdict
     from regraft.tasks.items import Items
@@ -127,7 +128,7 @@ class Study:
         *,
         backbones: Sequence[str | Backbone],
         budget: str | float = "30m",
-        protocols: Sequence[str] = ("ladder",),
+        protocols: Sequence[str | Protocol] = ("ladder",),
         seed: int = 0,
         seeds: int = 3,
         options: StudyOptions | None = None,
@@ -138,7 +139,7 @@ class Study:
             "task": dict(task.asked),
             "backbones": [one if isinstance(one, str) else one.reference for one in backbones],
             "budget": budget,
-            "protocols": list(protocols),
+            "protocols": [one if isinstance(one, str) else one.reference for one in protocols],
             "seed": seed,
             "seeds": seeds,
             "label_budget": options.label_budget,
@@ -146,7 +147,7 @@ class Study:
             "precision": options.precision,
             "name": options.name,
         }
-        given = {one.reference: one for one in backbones if not isinstance(one, str)}
+        given = {one.reference: one.encoder for one in backbones if not isinstance(one, str)}
         self._begin(validate_data(StudySpec, data, where="study"), task, given, home)
 
     @classmethod
@@ -168,7 +169,7 @@ class Study:
         self,
         spec: StudySpec,
         task: Task,
-        given: dict[str, Backbone],
+        given: dict[str, Encoder],
         home: str | Path | None,
         sitting: Sitting | None = None,
     ) -> None:
@@ -203,7 +204,7 @@ class Study:
         )[:16]
 
     @cached_property
-    def backbones(self) -> list[Backbone]:
+    def backbones(self) -> list[Encoder]:
         """The backbones, loaded."""
         trusted = self._sitting.trust_remote_code
         return [

@@ -1,1 +1,1 @@
-"""Runs one protocol on one backbone and one task: pre-flight, training loop, checkpoint and resume."""
+"""Runs one protocol on one backbone and one task: pre-flight, training, checkpoint and resume."""

@@ -70,7 +70,7 @@ class Adapted:
         return {n: p for n, p in self.named_parameters() if n in self.trains.names}
 
     def set_modes(self, lowest_open: int) -> None:
-        """Put blocks from `lowest_open` on and inserted modules in training mode, all else in evaluation.
+        """Put blocks from `lowest_open` on and inserted modules in training mode, and nothing else.
 
         Batch normalisation keeps evaluating unless the backbone starts from random weights.
         """
@@ -94,7 +94,7 @@ class Adapted:
         self.head.eval()
 
     def state(self) -> dict[str, torch.Tensor]:
-        """Return detached copies of the trained parameters, and of buffers that training may move."""
+        """Return copies of the trained parameters, and of buffers that training may move."""
         tensors = {name: p.detach().clone().cpu() for name, p in self.trained().items()}
         if self.learns_statistics:
             tensors |= {n: b.detach().clone().cpu() for n, b in self.named_buffers()}

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Batch:
-    """Inputs and labels of some items; `hidden` is what block `depth` receives, where it was kept."""
+    """Inputs and labels of some items; `hidden` is what block `depth` receives, if it was kept."""
 
     inputs: dict[str, torch.Tensor]
     hidden: torch.Tensor | None
@@ -30,7 +30,7 @@ def epoch_batches(
 ) -> list[np.ndarray[Any, Any]]:
     """Return the rows of each batch of one epoch, shuffled by (seed, stage, epoch) alone.
 
-    A last batch of a single item joins the one before, since batch statistics of one item do not exist.
+    A last batch of a single item joins the one before: one item has no batch statistics.
     """
     order = numpy_generator(seed, "order", stage, epoch).permutation(rows)
     batches = [order[i : i + size] for i in range(0, len(order), size)]
@@ -62,8 +62,10 @@ class Loader:
         )
         return lowest_open if usable and job.data.prefix(lowest_open) is not None else 0
 
-    def training(self, rows: np.ndarray[Any, Any], *, depth: int, draw: tuple[str, int, int]) -> Batch:
-        """Return a training batch; `draw` (stage, epoch, batch) names the augmentation's randomness."""
+    def training(
+        self, rows: np.ndarray[Any, Any], *, depth: int, draw: tuple[str, int, int]
+    ) -> Batch:
+        """Return a training batch; `draw` (stage, epoch, batch) seeds its augmentation."""
         if not self._augments:
             return self.plain(rows, depth=depth)
         job = self._job

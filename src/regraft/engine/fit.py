@@ -137,9 +137,7 @@ class Fit:
     def _is_checkpoint_due(self) -> bool:
         return time.monotonic() - self._checkpoint_at >= self._job.checkpoint_seconds
 
-    def _step(
-        self, rows: np.ndarray[Any, Any], depth: int
-    ) -> Generator[Event, str | None, bool]:
+    def _step(self, rows: np.ndarray[Any, Any], depth: int) -> Generator[Event, str | None, bool]:
         """Take one optimiser step; True when the driver answers that it wants a checkpoint."""
         progress, started = self._progress, time.monotonic()
         while True:
@@ -236,9 +234,7 @@ class Fit:
         epoch, step = progress.epoch, progress.step
         yield Evaluation(job.run, self._stage.name, epoch, step, metrics, seconds)
 
-    def _outputs(
-        self, depth: int
-    ) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+    def _outputs(self, depth: int) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
         return outputs(self._job, self._model, self._loader, self._stage.validation, depth=depth)
 
     def _checkpoint(self) -> Generator[Event, str | None, bool]:
@@ -252,9 +248,7 @@ class Fit:
         answer = yield Checkpoint(self._job.run, self._progress.step, progress, state)
         return answer == FINISH
 
-    def _restore(
-        self, progress: Mapping[str, Any], state: Mapping[str, torch.Tensor]
-    ) -> None:
+    def _restore(self, progress: Mapping[str, Any], state: Mapping[str, torch.Tensor]) -> None:
         self._progress = Progress(**progress)
         self._model.load_state(_under(state, "model/"))
         self._best = _under(state, "best/") or None
@@ -301,7 +295,7 @@ class Fit:
 
 
 def _loss_weights(job: Job, stage: Stage) -> torch.Tensor | None:
-    """Return the loss weight of each class: the user's times the protocol's, or None when all are 1."""
+    """Return the loss weight of each class: the user's times the protocol's; None if all are 1."""
     rebalance = job.protocol["data"]["rebalance"]
     counts = np.bincount(job.data.labels[stage.train], minlength=job.data.n_classes)
     spec = kind_spec("rebalance", rebalance, where="data.rebalance")
@@ -314,7 +308,7 @@ def _loss_weights(job: Job, stage: Stage) -> torch.Tensor | None:
 
 
 def _recorded_sizes(job: Job, stage: Stage) -> list[tuple[int, int]]:
-    """Return (from step, items at once) of the halvings that an earlier sitting recorded, in order."""
+    """Return (from step, items at once) of the halvings that were recorded, in order."""
     return sorted(
         (
             (int(value["from_step"]), int(value["size"]))

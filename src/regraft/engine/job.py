@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from regraft.backbones.backbone import Backbone
     from regraft.features.store import ArrayStore
-    from regraft.tasks.task import Fold
+    from regraft.tasks.splits import Fold
 
 Precision = Literal["fp32", "bf16"]
 
@@ -31,7 +31,7 @@ class RunData:
         prepared: The inputs after the backbone's own preprocessing, before normalisation.
         raw: The decoded inputs of chosen items, for controls that see no backbone.
         features: The pooled features of the pretrained backbone, shape (rows of the store, width).
-        prefix: The stored hidden states that block `depth` receives, or None where they are not kept.
+        prefix: The stored hidden states that block `depth` receives; None where they are not kept.
         metric: The metric that early stopping watches.
         class_weights: Weights of the classes in the loss, given by the user, shape (C,); or None.
         costs: Cost of predicting column j for true class row i, shape (C, C); or None.

@@ -43,7 +43,7 @@ class Meter:
         self._peak = max(self._peak, self._process.memory_info().rss)
 
     def figures(self) -> dict[str, Any]:
-        """Return the figures so far: seconds, device_seconds, peak_memory_bytes, joules (or None)."""
+        """Return seconds, device_seconds, peak_memory_bytes and joules (or None) so far."""
         self.sample()
         peak = torch.cuda.max_memory_allocated() if self._cuda else self._peak
         device = time.process_time() - self._cpu

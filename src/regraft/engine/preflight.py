@@ -32,8 +32,8 @@ class Findings:
 def preflight(job: Job, stage: Stage, model: Adapted) -> Findings:
     """Train a fresh copy for three steps and compare every tensor before and after.
 
-    The copy is built from the seed a second time, so that it also proves that the seed was set before
-    every initialisation. All depths are open, the rate is constant, there is no weight decay. Only
+    The copy is built from the seed a second time, so that it also proves that the seed was set
+    before every initialisation. All depths are open, the rate is constant, and nothing decays. Only
     parameters on the forward path are judged: those that received a gradient at all.
     """
     copy = build(job, stage)
@@ -72,7 +72,7 @@ def _differences(model: Adapted, copy: Adapted) -> list[str]:
 
 
 def _train(job: Job, stage: Stage, copy: Adapted) -> dict[str, bool]:
-    """Take the steps; return for each parameter that received a gradient whether it was ever non-zero."""
+    """Take the steps; return for each parameter with a gradient whether it was ever non-zero."""
     trained = copy.trained()
     optimiser = torch.optim.AdamW(trained.values(), lr=_RATE, weight_decay=0.0)
     loader = Loader(job)

@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 def execute(job: Job, *, resume: Checkpoint | None = None) -> Generator[Event, str | None, None]:
     """Yield the events of a run, from its start or from a checkpoint.
 
-    The run has torch's generators for itself: its state is swapped in while it works and out between
-    events. Answer a `Checkpoint` with ``send(FINISH)`` to end the run with its best state so far.
+    The run has torch's generators for itself: its state is swapped in while it works and out
+    between events. Answer a `Checkpoint` with ``send(FINISH)`` to end the run with its best state.
     """
     randomness = RunRandomness(derive(job.seed, "torch"), job.device)
     events = _guarded(job, resume)
@@ -134,7 +134,7 @@ def _train(job: Job, resume: Checkpoint | None, meter: Meter) -> Generator[Event
 
 
 def _next_stage(job: Job, done: list[dict[str, Any]]) -> Stage | None:
-    """Return the fit that follows those done: fold after fold, then all rows for the mean best epoch."""
+    """Return the fit that follows: fold after fold, then all rows for the mean best epoch."""
     folds = fold_stages(job.data, int(job.protocol["fit"]["epochs"]))
     if len(done) < len(folds):
         return folds[len(done)]
@@ -240,9 +240,7 @@ def _convergence(job: Job, stages: list[dict[str, Any]]) -> dict[str, Any] | Non
     name = job.data.metric
     values = [h["metrics"][name] for h in history]
     better = METRICS[name].higher_is_better
-    step = convergence_step(
-        [h["step"] for h in history], values, higher_is_better=better
-    )
+    step = convergence_step([h["step"] for h in history], values, higher_is_better=better)
     seconds = next((h["seconds"] for h in history if h["step"] == step), None)
     return {"step": step, "seconds": seconds, "of_steps": history[-1]["step"]}
 
