@@ -164,7 +164,6 @@ def test_it_passes_scikit_learns_own_suite() -> None:
 @pytest.mark.parametrize(
     "name",
     [
-        "check_dict_unchanged",
         "check_do_not_raise_errors_in_init_or_set_params",
         "check_estimator_cloneable",
         "check_estimator_repr",

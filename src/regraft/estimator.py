@@ -72,7 +72,7 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         >>> x, y = load_digits(return_X_y=True)
         >>> images = (x.reshape(-1, 8, 8) * 15.9).astype(np.uint8)
         >>> clf = TransferClassifier(backbone="zoo:glyphs", protocol="linear-probe")
-        >>> bool(clf.fit(images[:300], y[:300]).score(images[300:600], y[300:600]) > 0.9)
+        >>> bool(clf.fit(images[:300], y[:300]).score(images[300:600], y[300:600]) > 0.8)
         True
     """
 

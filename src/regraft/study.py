@@ -35,7 +35,7 @@ from regraft.search.ladder import Ladder
 from regraft.search.space import check_space
 from regraft.search.surroundings import Surroundings
 from regraft.seeds import derive
-from regraft.tasks.task import Task, read_task
+from regraft.tasks.task import Task, check_validated, read_task
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
@@ -182,12 +182,17 @@ class Study:
 
     @cached_property
     def task(self) -> Task:
-        """The task of the ladder: the pool of labelled items, or a label budget of it."""
-        if self.spec.label_budget is None:
-            return self.pool
-        return self.pool.with_label_budget(
-            self.spec.label_budget, seed=derive(self.spec.seed, "labels")
-        )
+        """The task of the ladder: the pool of labelled items, or a label budget of it.
+
+        Raises:
+            DataError: There is nothing to validate on, or the metric is not defined there.
+        """
+        task = self.pool
+        if self.spec.label_budget is not None:
+            seed = derive(self.spec.seed, "labels")
+            task = task.with_label_budget(self.spec.label_budget, seed=seed)
+        check_validated(task)
+        return task
 
     @cached_property
     def id(self) -> str:

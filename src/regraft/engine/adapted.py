@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, final
+from typing import TYPE_CHECKING, final
 
-import numpy as np
 import torch
 from torch import nn
 
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from regraft.backbones.backbone import Backbone
-    from regraft.engine.job import Job, Stage
+    from regraft.engine.job import Head, Job, RunData, Stage
     from regraft.protocols.insertion import Inserted
 
 _NORMALISED_BY_BATCH = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
@@ -170,12 +169,16 @@ def _head(job: Job, stage: Stage | None, width: int) -> nn.Module:
     return module
 
 
-def _solved_start(
-    job: Job, stage: Stage, start: str
-) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]] | None:
+def _solved_start(job: Job, stage: Stage, start: str) -> Head | None:
     if start not in ("probe", "centroid") or job.protocol["backbone"] == "random":
         return None
-    data = job.data
+    key = (start, stage.train.tobytes(), stage.validation.tobytes())
+    if key not in job.data.solved:
+        job.data.solved[key] = _solve(job.data, stage, start)
+    return job.data.solved[key]
+
+
+def _solve(data: RunData, stage: Stage, start: str) -> Head:
     features = data.features()[data.rows]
     x, y = features[stage.train], data.labels[stage.train]
     if start == "centroid":

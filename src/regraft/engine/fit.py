@@ -117,12 +117,16 @@ class Fit:
         self._open(lowest)
         depth = self._loader.kept_depth(lowest)
         batches = self._batches(progress.epoch)
+        self._model.set_modes(lowest)
         while progress.position < len(batches):
-            self._model.set_modes(lowest)
             asked = yield from self._step(batches[progress.position], depth)
             progress.position += 1
+            if progress.position == len(batches):
+                break  # what is due is taken after the evaluation
+            if self._was_finished():
+                return True
             due = asked or self._is_checkpoint_due()
-            if due and progress.position < len(batches) and (yield from self._checkpoint()):
+            if due and (yield from self._checkpoint()):
                 return True
         loss = progress.loss_sum / progress.loss_items
         seconds = time.monotonic() - started
@@ -132,6 +136,8 @@ class Fit:
         progress.loss_sum, progress.loss_items = 0.0, 0
         if len(self._stage.validation):
             yield from self._evaluate(depth, train_loss=loss)
+        if self._was_finished():
+            return True
         return self._is_checkpoint_due() and (yield from self._checkpoint())
 
     def _is_checkpoint_due(self) -> bool:
@@ -210,8 +216,8 @@ class Fit:
         logits, _ = self._outputs(depth)
         labels = job.data.labels[self._stage.validation]
         metrics = all_scores(softmax(logits), labels, job.data.costs)
-        better = METRICS[job.data.metric].higher_is_better
-        value = metrics[job.data.metric] * (1.0 if better else -1.0)
+        # A metric that is not defined here (AUROC of one class) leaves the choice to the log loss.
+        value = METRICS[job.data.metric].sign * metrics.get(job.data.metric, 0.0)
         best = progress.best_metric
         ties = best is not None and value == best and metrics["log_loss"] < progress.best_log_loss
         if best is None or value > best or ties:
@@ -286,7 +292,7 @@ class Fit:
             parameter.requires_grad_(declared)
 
     def _was_finished(self) -> bool:
-        """Whether an earlier sitting decided that this fit ends at the step where it stands now."""
+        """Whether it was decided in an earlier sitting that this fit ends where it stands now."""
         decided = self._job.adjustments.get(f"finish/{self._stage.name}")
         return decided is not None and int(decided["at_step"]) <= self._progress.step
 

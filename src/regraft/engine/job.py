@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from regraft.tasks.splits import Fold
 
 Precision = Literal["fp32", "bf16"]
+Head = tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]
+"""Weight (C, width) and bias (C,)."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -35,6 +37,8 @@ class RunData:
         metric: The metric that early stopping watches.
         class_weights: Weights of the classes in the loss, given by the user, shape (C,); or None.
         costs: Cost of predicting column j for true class row i, shape (C, C); or None.
+        solved: Heads solved so far, by how and on which training and validation rows; every run on
+            these rows starts from the same.
     """
 
     kind: str
@@ -43,12 +47,13 @@ class RunData:
     folds: Sequence[Fold]
     rows: np.ndarray[Any, Any]
     prepared: ArrayStore
-    raw: Callable[[np.ndarray[Any, Any]], list[Any]]
+    raw: Callable[[np.ndarray[Any, Any]], Sequence[Any]]
     features: Callable[[], np.ndarray[Any, Any]]
     prefix: Callable[[int], ArrayStore | None]
     metric: str
     class_weights: np.ndarray[Any, Any] | None = None
     costs: np.ndarray[Any, Any] | None = None
+    solved: dict[tuple[str, bytes, bytes], Head] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

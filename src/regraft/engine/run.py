@@ -238,7 +238,9 @@ def _convergence(job: Job, stages: list[dict[str, Any]]) -> dict[str, Any] | Non
         return None
     history = stages[0]["history"]
     name = job.data.metric
-    values = [h["metrics"][name] for h in history]
+    values = [h["metrics"][name] for h in history if name in h["metrics"]]
+    if len(values) < len(history):
+        return None
     better = METRICS[name].higher_is_better
     step = convergence_step([h["step"] for h in history], values, higher_is_better=better)
     seconds = next((h["seconds"] for h in history if h["step"] == step), None)

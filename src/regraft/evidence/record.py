@@ -162,7 +162,7 @@ def _curves(evidence: Evidence) -> list[dict[str, Any]]:
                     "epoch": point["epoch"],
                     "seconds": point["seconds"],
                     "train_loss": point["train_loss"],
-                    "metric": point["metrics"][metric],
+                    "metric": point["metrics"].get(metric),
                 }
                 for point in evidence.histories[arm.runs[0]]
             ],

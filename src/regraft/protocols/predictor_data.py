@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import numpy as np
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -22,7 +25,7 @@ class PredictorData:
     """
 
     kind: str
-    raw: list[Any] | None
+    raw: Sequence[Any] | None
     features: np.ndarray[Any, Any] | None
     labels: np.ndarray[Any, Any]
     n_classes: int
@@ -36,7 +39,7 @@ class PredictorData:
         """Return the validation rows."""
         return self._rows(slice(self.n_train, None), 0)
 
-    def need_raw(self) -> list[Any]:
+    def need_raw(self) -> Sequence[Any]:
         """Return the raw inputs, which must be there."""
         if self.raw is None:
             raise AssertionError("the predictor did not ask for raw inputs (NEEDS)")

@@ -10,6 +10,7 @@ import torch
 
 from regraft.engine.job import RunData
 from regraft.features.table import pooled_features, prefix_activations, prepare_inputs
+from regraft.tasks.items import Decoded
 
 if TYPE_CHECKING:
     from regraft.backbones.backbone import Backbone
@@ -59,7 +60,7 @@ class Bench:
             folds=task.folds,
             rows=rows,
             prepared=self.prepared,
-            raw=lambda chosen: [task.development.read(int(i)) for i in chosen],
+            raw=lambda chosen: Decoded(task.development, chosen),
             features=lambda: self.features,
             prefix=self.prefix,
             metric=task.metric,
@@ -77,7 +78,7 @@ class Bench:
             folds=(),
             rows=np.arange(n),
             prepared=self.prepared,
-            raw=lambda chosen: [self.items.read(int(i)) for i in chosen],
+            raw=lambda chosen: Decoded(self.items, chosen),
             features=lambda: self.features,
             prefix=lambda _: None,
             metric=metric,

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal, final, overload
 
 import numpy as np
 
 from regraft.errors import DataError
 from regraft.hashing import digest_bytes, digest_file
 from regraft.tasks.images import decode, quiet_pillow
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 InputKind = Literal["image", "text", "array"]
 
@@ -75,6 +73,28 @@ class Items:
             with quiet_pillow():
                 return decode(value)[0]
         return value if self.kind == "text" else np.asarray(value, np.float32)
+
+
+@final
+class Decoded(Sequence[Any]):
+    """The decoded inputs of some items, each read when it is asked for."""
+
+    def __init__(self, items: Items, rows: np.ndarray[Any, Any]) -> None:
+        self._items, self._rows = items, rows
+
+    def __len__(self) -> int:
+        """Return the number of inputs."""
+        return len(self._rows)
+
+    @overload
+    def __getitem__(self, place: int) -> Any: ...
+    @overload
+    def __getitem__(self, place: slice) -> Decoded: ...
+    def __getitem__(self, place: int | slice) -> Any:
+        """Return an input, or some of them."""
+        if isinstance(place, slice):
+            return Decoded(self._items, self._rows[place])
+        return self._items.read(int(self._rows[place]))
 
 
 def items_from(inputs: Sequence[Any], kind: str) -> Items:

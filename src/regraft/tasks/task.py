@@ -7,6 +7,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, final, get_args
 
+import numpy as np
+
 from regraft.config.study import TaskSpec
 from regraft.errors import ConfigError, DataError, did_you_mean
 from regraft.hashing import digest_json
@@ -23,8 +25,6 @@ from regraft.tasks.splits import Fold, development_folds, nested_subset, without
 from regraft.tasks.weights import class_weight_array, cost_array
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from regraft.tasks.intake.inspection import Inspection
     from regraft.tasks.intake.record import Intake
     from regraft.tasks.intake.rows import Rows
@@ -218,6 +218,28 @@ def read_task(spec: TaskSpec, *, seed: int) -> Task:
         costs=spec.costs,
         allow_bad=spec.allow_bad,
     )
+
+
+def check_validated(task: Task) -> None:
+    """Refuse a task on which no protocol could be chosen.
+
+    Raises:
+        DataError: There is nothing to validate on, or the metric is not defined there.
+    """
+    if not task.folds:
+        raise DataError(
+            "a class has a single labelled item, so nothing can be held out to choose a protocol "
+            "by. Label more.",
+            where=task.intake.source,
+        )
+    labels = task.development.labels[np.concatenate([fold.validation for fold in task.folds])]
+    present = len(np.unique(labels))
+    if task.metric == "auroc" and present < 2:
+        raise DataError(
+            "the items that validate are of one class, on which AUROC is not defined. Take another "
+            "metric or other splits.",
+            where=task.intake.source,
+        )
 
 
 def _plain(array: np.ndarray[Any, Any] | None) -> Any:
