@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from dataclasses import asdict, dataclass, field
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, final
 
 import numpy as np
@@ -87,7 +88,8 @@ class Fit:
         self._progress = Progress()
         self._best: dict[str, torch.Tensor] | None = None
         self._checkpoint_at = time.monotonic()
-        self._sizes = [(0, self._batch_size), *_recorded_sizes(job, stage)]
+        largest = self._batch_size + 1  # a last single item joins the batch before
+        self._sizes = [(0, largest), *_recorded_sizes(job, stage)]
 
     def events(
         self, resume: tuple[Mapping[str, Any], Mapping[str, torch.Tensor]] | None
@@ -326,17 +328,20 @@ def _recorded_sizes(job: Job, stage: Stage) -> list[tuple[int, int]]:
 
 
 def _parts(batch: Batch, size: int) -> list[Batch]:
+    """Return the batch in parts of at most `size` items, as equal as can be."""
     n = len(batch.labels)
     if size >= n:
         return [batch]
+    n_parts = math.ceil(n / size)
+    ends = [n * i // n_parts for i in range(n_parts + 1)]
     return [
         Batch(
-            {name: tensor[i : i + size] for name, tensor in batch.inputs.items()},
-            None if batch.hidden is None else batch.hidden[i : i + size],
+            {name: tensor[i:j] for name, tensor in batch.inputs.items()},
+            None if batch.hidden is None else batch.hidden[i:j],
             batch.depth,
-            batch.labels[i : i + size],
+            batch.labels[i:j],
         )
-        for i in range(0, n, size)
+        for i, j in pairwise(ends)
     ]
 
 

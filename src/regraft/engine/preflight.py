@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -13,10 +13,13 @@ from regraft.engine.device import autocast
 from regraft.objectives.supervised import cross_entropy
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from regraft.engine.job import Job, Stage
 
 _STEPS = 3  # a zero-initialised factor (LoRA's B) hides its partner's gradient for one step
 _ITEMS = 8
+_FEWEST_ITEMS = 2  # batch statistics need two
 _RATE = 1e-3
 _NAMED = 3
 
@@ -35,11 +38,25 @@ def preflight(job: Job, stage: Stage, model: Adapted) -> Findings:
     The copy is built from the seed a second time, so that it also proves that the seed was set
     before every initialisation. All depths are open, the rate is constant, and nothing decays. Only
     parameters on the forward path are judged: those that received a gradient at all.
+
+    Raises:
+        torch.OutOfMemoryError: Not even two items fit in memory.
     """
+    n_items = _ITEMS
+    while True:
+        try:
+            return _look(job, stage, model, n_items)
+        except torch.OutOfMemoryError:
+            if n_items <= _FEWEST_ITEMS:
+                raise
+            n_items //= 2
+
+
+def _look(job: Job, stage: Stage, model: Adapted, n_items: int) -> Findings:
     copy = build(job, stage)
     problems = _differences(model, copy)
     before = {n: t.detach().clone() for n, t in _tensors(copy).items()}
-    gradients = _train(job, stage, copy)
+    gradients = _train(job, stage.train[:n_items], copy)
     after = _tensors(copy)
     moved = {n for n in after if not torch.equal(before[n], after[n])}
     declared = copy.trains.names
@@ -71,7 +88,7 @@ def _differences(model: Adapted, copy: Adapted) -> list[str]:
     return [f"built twice from one seed, these differ: {_some(unlike)}"]
 
 
-def _train(job: Job, stage: Stage, copy: Adapted) -> dict[str, bool]:
+def _train(job: Job, rows: np.ndarray[Any, Any], copy: Adapted) -> dict[str, bool]:
     """Take the steps; return for each parameter with a gradient whether it was ever non-zero."""
     trained = copy.trained()
     optimiser = torch.optim.AdamW(trained.values(), lr=_RATE, weight_decay=0.0)
@@ -80,7 +97,7 @@ def _train(job: Job, stage: Stage, copy: Adapted) -> dict[str, bool]:
     gradients: dict[str, bool] = {}
     for step in range(_STEPS):
         copy.set_modes(copy.trains.lowest_depth)
-        batch = loader.training(stage.train[:_ITEMS], depth=depth, draw=("preflight", 0, step))
+        batch = loader.training(rows, depth=depth, draw=("preflight", 0, step))
         with autocast(job.precision, job.device):
             logits = copy.head(copy.features(batch.inputs, batch.hidden, batch.depth))
         # Labels are wrong on purpose: on its own rows a solved head may leave nothing to learn.

@@ -6,6 +6,7 @@ from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 
 from regraft.config.registry import kind_spec, load
 from regraft.engine.adapted import Adapted, build
@@ -14,7 +15,7 @@ from regraft.engine.job import Job, Stage, fold_stages, refit_stage
 from regraft.engine.meter import Meter
 from regraft.engine.preflight import preflight
 from regraft.engine.randomness import RunRandomness
-from regraft.errors import RegraftError
+from regraft.errors import DataError, LedgerError, RegraftError
 from regraft.events import Checkpoint, Done, Event, Failed, Preflight, Started
 from regraft.measure.convergence import convergence_step
 from regraft.measure.metrics import METRICS, all_scores, softmax
@@ -23,8 +24,6 @@ from regraft.seeds import derive
 
 if TYPE_CHECKING:
     from collections.abc import Generator
-
-    import torch
 
 
 def execute(job: Job, *, resume: Checkpoint | None = None) -> Generator[Event, str | None, None]:
@@ -55,6 +54,11 @@ def _guarded(job: Job, resume: Checkpoint | None) -> Generator[Event, str | None
             yield from _train(job, resume, meter)
     except DivergedError as error:
         yield Failed(job.run, f"diverged: {error}", meter.seconds)
+    except torch.OutOfMemoryError as error:
+        reason = f"out of memory, however small the batch: {str(error).splitlines()[0]}"
+        yield Failed(job.run, reason, meter.seconds)
+    except (LedgerError, DataError):
+        raise  # the disk is full, or data are gone: no fault of this run, which may go on later
     except RegraftError as error:
         yield Failed(job.run, str(error), meter.seconds)
 
@@ -167,8 +171,6 @@ def _fit(
     logits: np.ndarray[Any, Any],
 ) -> Generator[Event, str | None, FitResult]:
     """Run one stage; add to its checkpoints what the stages before it left."""
-    import torch
-
     model: Adapted = build(job, stage)
     fit = Fit(job, stage, model, meter)
     start = (resume.progress["fit"], resume.state) if resume else None
