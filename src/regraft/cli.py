@@ -8,13 +8,12 @@ import sys
 import typer
 
 from regraft.commands import records, studies, tools
-from regraft.commands.showing import BAD_INPUT, INTERRUPTED, err, print_json
+from regraft.commands.showing import BAD_INPUT, INTERRUPTED, complain
 from regraft.errors import RegraftError
 
 app = typer.Typer(
     name="regraft",
     help="Graft a pretrained model onto your task: find the best way to adapt it, and prove it.",
-    no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
@@ -42,17 +41,21 @@ for command in (
 def main() -> None:
     """Run the command line; the one border where errors become sentences and exit codes."""
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    arguments = sys.argv[1:] or ["--help"]
+    as_json = "--json" in arguments
     try:
-        app()
+        code = app(arguments, prog_name="regraft", standalone_mode=False) or 0
     except RegraftError as error:
-        if "--json" in sys.argv:
-            where = error.where
-            message = str(error).removeprefix(f"{where}: ") if where else str(error)
-            print_json({"error": {"kind": error.kind, "message": message, "where": where}})
-        err.print(f"regraft: {error}", markup=False, highlight=False, style="red", soft_wrap=True)
-        raise SystemExit(BAD_INPUT) from None
-    except KeyboardInterrupt:
-        raise SystemExit(INTERRUPTED) from None
+        message = str(error).removeprefix(f"{error.where}: ")
+        complain(error.kind, message, where=error.where, as_json=as_json)
+        code = BAD_INPUT
+    except typer.TyperException as error:
+        message = f"{error.format_message().rstrip('.')}. See regraft --help."
+        complain("UsageError", message, as_json=as_json)
+        code = BAD_INPUT
+    if code == INTERRUPTED:
+        complain("Interrupted", "interrupted; the same command goes on from here", as_json=as_json)
+    raise SystemExit(code)
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ from regraft.measure.metrics import METRICS
 from regraft.report.card import card_markdown
 from regraft.report.page import write_report
 from regraft.search.account import Account, evidence_of
-from regraft.search.arms import Arm, check_depths, study_arms
+from regraft.search.arms import Arm, check_depths, check_kinds, study_arms
 from regraft.search.bench import Bench
 from regraft.search.clock import Clock
 from regraft.search.final import Final, arm_logits, finalists, open_sealed, run_logits
@@ -222,11 +222,13 @@ class Study:
         """The protocols to run, with their learning rates.
 
         Raises:
+            BackboneError: A backbone takes another kind of input than the data are.
             ConfigError: A protocol is unknown, or names a block that its backbone does not have.
         """
         folds = self.task.folds
         n_train = len(folds[0].train) if folds else len(self.task.development)
         arms = study_arms(self.spec.protocols, self.spec.backbones, n_train=n_train)
+        check_kinds(self.pool.kind, self.backbones)
         check_depths(arms, self.backbones)
         return arms
 

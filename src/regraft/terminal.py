@@ -134,8 +134,10 @@ class _Interrupt:
 
 def run_title(configuration: Mapping[str, Any]) -> str:
     """Return what tells a run from the others of its study, from its recorded configuration."""
+    from regraft.engine.run import predictor_kind  # would import torch
+
     protocol, parts = configuration["protocol"], [str(configuration["title"])]
-    if protocol["predictor"] is None:
+    if predictor_kind(protocol) is None:
         parts.append(f"rate {protocol['rate']['peak']:g}")
     if configuration["repetition"]:
         parts.append(f"seed {configuration['repetition'] + 1}")
@@ -162,8 +164,8 @@ def duration(seconds: float) -> str:
 def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> Table:
     """Return a plain table; cells are escaped."""
     shown = Table(title=escape(title), title_justify="left")
-    for column in columns:
-        shown.add_column(column, overflow="fold")
+    for number, column in enumerate(columns):  # the first is what a person copies: an id, a name
+        shown.add_column(column, overflow="fold", no_wrap=number == 0)
     for row in rows:
         shown.add_row(*("" if cell is None else escape(str(cell)) for cell in row))
     return shown

@@ -16,8 +16,9 @@ import torch
 from regraft.backbones.loading import load_backbone
 from regraft.config.study import IN_MEMORY, StudySpec
 from regraft.deploy.predictor import GraftPredictor
+from regraft.engine.fit import FINISH
 from regraft.engine.run import execute
-from regraft.errors import BudgetError, ResumeError
+from regraft.errors import BackboneError, BudgetError, ResumeError
 from regraft.events import Checkpoint, Done, Failed
 from regraft.evidence.task_card import task_card
 from regraft.features.store import Cache
@@ -27,6 +28,7 @@ from regraft.measure.metrics import softmax
 from regraft.search.advisor import RESERVED_SHARE, Admission, admit, order, twin_of
 from regraft.search.bench import Bench
 from regraft.search.clock import Clock
+from regraft.search.drive import adjustments
 from regraft.search.ladder import Ladder
 from regraft.study import Study
 from regraft.tasks.inputs import read_inputs
@@ -112,10 +114,19 @@ class Verification:
         return self.largest_difference == 0.0
 
 
-def verify_run(run: str, *, home: Path | None) -> Generator[Event, str | None, Verification]:
+def verify_run(
+    run: str, *, backbone: str | None, home: Path | None
+) -> Generator[Event, str | None, Verification]:
     """Execute a recorded run again from nothing and compare its out-of-sample logits.
 
+    Args:
+        run: Its id, or how that begins.
+        backbone: Where its backbone is, if not where the ledger says. Required for ``python:…``:
+            a ledger may come from elsewhere, and what it names is never run by itself.
+        home: The ledger's folder.
+
     Raises:
+        BackboneError: The backbone is Python code that the user did not name.
         ConfigError: There is no such run.
         ResumeError: The run has no result, or its data or backbone are not what they were.
     """
@@ -124,10 +135,17 @@ def verify_run(run: str, *, home: Path | None) -> Generator[Event, str | None, V
     result = ledger.runs.result(row.id)
     if result is None:
         raise ResumeError("it has no result to compare with.", where=f"run {row.id}")
+    job = _same_job(ledger, row, backbone)
     difference = float("inf")
-    for event in execute(_same_job(ledger, row)):
+    events, answer = execute(job), None
+    while True:
+        try:
+            event = events.send(answer)
+        except StopIteration:
+            break
+        answer = FINISH if isinstance(event, Checkpoint) and _ended_here(job, event) else None
         if isinstance(event, Done):
-            difference = float(np.abs(event.arrays["logits"] - result.arrays["logits"]).max())
+            difference = _largest_difference(event.arrays["logits"], result.arrays["logits"])
         if isinstance(event, Failed):
             raise ResumeError(event.reason, where=f"run {row.id}")
         if not isinstance(event, Checkpoint):
@@ -135,17 +153,38 @@ def verify_run(run: str, *, home: Path | None) -> Generator[Event, str | None, V
     return Verification(row.id, difference)
 
 
-def _same_job(ledger: Ledger, row: RunRow) -> Job:
+def _ended_here(job: Job, event: Checkpoint) -> bool:
+    """Whether the run was ended by the budget at this step."""
+    decided = job.adjustments.get(f"finish/{event.progress['stage']}")
+    return decided is not None and int(decided["at_step"]) <= event.step
+
+
+def _largest_difference(first: np.ndarray[Any, Any], second: np.ndarray[Any, Any]) -> float:
+    if first.shape != second.shape:
+        return float("inf")
+    return float(np.abs(first - second).max(initial=0.0))
+
+
+def _same_job(ledger: Ledger, row: RunRow, backbone: str | None) -> Job:
     """Return the job of a recorded run, its data and backbone read anew."""
     configuration, where = row.configuration, f"run {row.id}"
-    study_id = ledger.runs.studies_of(row.id)[0]
+    study_id = _study_of(ledger, row.id)
     spec = StudySpec.model_validate(ledger.studies.get(study_id).configuration)
+    reference = backbone or configuration["backbone"]
     if spec.task.data == IN_MEMORY:
         raise ResumeError(
             "its data was given from Python and lies in no file, so it cannot be run again here.",
             where=where,
         )
-    study = Study.from_spec(spec, home=ledger.home)
+    if backbone is None and reference.strip().lower().startswith("python:"):
+        raise BackboneError(
+            f"its backbone is Python code ({reference}), which is run only when you name it: give "
+            "it with --backbone.",
+            where=where,
+        )
+    # the run says all of its protocol; the study's own may have moved since
+    plain = {"backbones": [reference], "protocols": ["ladder"]}
+    study = Study.from_spec(spec.model_copy(update=plain), home=ledger.home)
     if int(configuration["labels"]) != len(study.task.development):
         raise ResumeError(
             "it ran at another budget of the label-efficiency curve, or its data has changed; "
@@ -160,14 +199,27 @@ def _same_job(ledger: Ledger, row: RunRow) -> Job:
     )
     ladder = Ladder(around, study.task)
     protocol, seed = configuration["protocol"], int(configuration["seed"])
-    place = study.spec.backbones.index(configuration["backbone"])
-    if ladder.run_id(protocol, place, seed) != row.id:
+    if ladder.run_id(protocol, 0, seed) != row.id:
         raise ResumeError(
             "data, backbone or regraft's numerics are not what they were when it ran, so its "
             "numbers cannot be compared.",
             where=where,
         )
-    return ladder.job(row.id, protocol, place=place, seed=seed)
+    job = ladder.job(row.id, protocol, place=0, seed=seed)
+    # a run that the budget ended is ended again at a checkpoint of just the same step
+    is_cut = any(key.startswith("finish/") for key in job.adjustments)
+    return replace(job, checkpoint_seconds=0.0) if is_cut else job
+
+
+def _study_of(ledger: Ledger, run: str) -> str:
+    """Return the study that a run's result is of: the one that cut it short, if one did."""
+    studies = ledger.runs.studies_of(run)
+    cutting = (
+        one for one in studies if any("finish/" in key for key in adjustments(ledger, one, run))
+    )
+    result = ledger.runs.result(run)
+    is_cut = result is not None and any(s["finished_early"] for s in result.summary["stages"])
+    return next(cutting, studies[0]) if is_cut else studies[0]
 
 
 def compare_runs(first: str, second: str, *, home: Path | None) -> dict[str, Any]:

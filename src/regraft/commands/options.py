@@ -24,13 +24,26 @@ Backbones = Annotated[
 OneBackbone = Annotated[
     str | None, typer.Option("--backbone", "-b", help="The backbone, as `regraft run` takes it.")
 ]
-Budget = Annotated[str, typer.Option(help="Wall time: 90s, 30m, 1h30m.")]
-Metric = Annotated[str, typer.Option(help="What early stopping and the verdict go by.")]
+Budget = Annotated[str | None, typer.Option(help="Wall time: 90s, 30m, 1h30m. 30m if not given.")]
+Metric = Annotated[
+    str | None,
+    typer.Option(help="What early stopping and the verdict go by. macro_f1 if not given."),
+]
+Protocols = Annotated[
+    list[str] | None,
+    typer.Option("--protocol", help="ladder, ladder:quick, a template, or a file."),
+]
+Report = Annotated[
+    Path | None, typer.Option(help="Where the report goes: .html, .md or .json.")
+]
+LabelBudget = Annotated[int | None, typer.Option(help="Labels per class that the ladder may use.")]
 Label = Annotated[str | None, typer.Option(help="Column of the labels.")]
 Input = Annotated[str | None, typer.Option("--input", help="Column of the texts or image paths.")]
 Group = Annotated[str | None, typer.Option(help="Column whose values must not straddle parts.")]
 Time = Annotated[str | None, typer.Option(help="Column to split by: the newest is tested.")]
-AllowBad = Annotated[bool, typer.Option(help="Go on when over 1 % of the items are unreadable.")]
+AllowBad = Annotated[
+    bool, typer.Option("--allow-bad", help="Go on when over 1 % of the items are unreadable.")
+]
 Trust = Annotated[
     bool, typer.Option("--trust-remote-code", help="Run code that a hub model brings.")
 ]

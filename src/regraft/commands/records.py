@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from regraft.commands.options import Home, Json, Quiet, StudyId
+from regraft.commands.options import Home, Json, OneBackbone, Quiet, StudyId
 from regraft.commands.showing import DIFFERS, out, print_json, say
 from regraft.errors import ConfigError
 
 if TYPE_CHECKING:
     from regraft.ledger.ledger import Ledger
     from regraft.ledger.runs import RunRow
+
+_SHOWN = 12  # characters of a run's id: enough to name it by
 
 
 def studies(home: Home = None, as_json: Json = False) -> None:
@@ -40,7 +42,13 @@ def studies(home: Home = None, as_json: Json = False) -> None:
         print_json({"studies": rows})
         return
     cells = (
-        (one.id, one.name, one.created[:16], duration(one.seconds), one.verdict or "open")
+        (
+            one.id,
+            "" if one.name == one.id else one.name,
+            one.created[:16].replace("T", " "),
+            duration(one.seconds),
+            one.verdict or "open",
+        )
         for one in found
     )
     out.print(table("Studies", ("study", "name", "created", "took", "verdict"), cells))
@@ -64,7 +72,7 @@ def runs(study: StudyId, home: Home = None, as_json: Json = False) -> None:
     metric = found.configuration["task"]["metric"]
     cells = (
         (
-            one.id,
+            one.id[:_SHOWN],
             run_title(one.configuration),
             one.status,
             "" if not row["metrics"] else f"{row['metrics'][metric]:.3f}",
@@ -76,12 +84,16 @@ def runs(study: StudyId, home: Home = None, as_json: Json = False) -> None:
 
 
 def _run_json(ledger: Ledger, one: RunRow) -> dict[str, Any]:
+    from regraft.engine.run import predictor_kind
+
     result = ledger.runs.result(one.id)
     summary = result.summary if result else {}
+    protocol = one.configuration["protocol"]
+    trains = predictor_kind(protocol) is None
     return {
         "run": one.id,
         "protocol": one.protocol,
-        "learning_rate": one.configuration["protocol"]["rate"]["peak"],
+        "learning_rate": protocol["rate"]["peak"] if trains else None,
         "repetition": one.configuration["repetition"],
         "labels": one.configuration["labels"],
         "status": one.status,
@@ -122,7 +134,7 @@ def compare(
     home: Home = None,
     as_json: Json = False,
 ) -> None:
-    """Compare two runs, paired, on the validation items that both predicted.
+    """Compare two runs, paired, on the items that validated both.
 
     Example: regraft compare 81ce 02fd
     """
@@ -142,17 +154,20 @@ def compare(
 
 def verify(
     run_id: Annotated[str, typer.Argument(metavar="RUN", help="Id of a run.")],
+    backbone: OneBackbone = None,
     home: Home = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Execute a run again from nothing; exit 5 unless every number is identical.
+    """Run a run again from nothing; exit 5 if any number differs.
+
+    A run on a python: backbone needs --backbone: what a ledger names is never run by itself.
 
     Example: regraft verify 81ce
     """
     from regraft.verbs import verify_run
 
-    events = verify_run(run_id, home=home)
+    events = verify_run(run_id, backbone=backbone, home=home)
     while True:
         try:
             next(events)
@@ -168,7 +183,7 @@ def verify(
 
 
 def clean(home: Home = None, as_json: Json = False) -> None:
-    """Free what can be built again: the cache, and weights that no study keeps.
+    """Free what can be built again, and what no study keeps.
 
     Example: regraft clean
     """

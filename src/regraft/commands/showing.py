@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
 from rich.console import Console
+
+from regraft.errors import ConfigError
 
 if TYPE_CHECKING:
     from regraft.study import Study
@@ -29,10 +33,50 @@ def print_json(value: object) -> None:
     sys.stdout.write(json.dumps(value, ensure_ascii=False) + "\n")
 
 
+def write_whole(path: Path, text: str) -> Path:
+    """Write a file, whole or not at all, and return its path.
+
+    Raises:
+        ConfigError: It cannot be written.
+    """
+    temporary = path.parent / f".{path.name}.{os.getpid()}.part"
+    try:
+        temporary.write_text(text, encoding="utf-8", newline="\n")
+        temporary.replace(path)
+    except OSError as error:
+        with suppress(OSError):
+            temporary.unlink()
+        raise ConfigError(
+            f"cannot be written ({error.strerror}). Name another file.", where=str(path)
+        ) from error
+    return path
+
+
+def complain(kind: str, message: str, *, where: str | None = None, as_json: bool) -> None:
+    """Say in one sentence why there is no result; where JSON is asked for, as an object too."""
+    if as_json:
+        print_json({"error": {"kind": kind, "message": message, "where": where}})
+    text = f"regraft: {where}: {message}" if where else f"regraft: {message}"
+    err.print(text, markup=False, highlight=False, style="red", soft_wrap=True)
+
+
+def check_form(report: Path | None) -> None:
+    """Refuse a report in a form that there is not, before the work begins.
+
+    Raises:
+        ConfigError: The file ends in something else.
+    """
+    from regraft.report.page import writer_for
+
+    if report is not None:
+        writer_for(report)
+
+
 def finish(
     study: Study, *, report: Path | None, as_json: bool, quiet: bool, open_report: bool = False
 ) -> None:
     """Drive a study to its end, show what came out, and exit by the target."""
+    from regraft.report.page import write_any
     from regraft.report.summary import run_summary
     from regraft.search.clock import Clock
     from regraft.terminal import Progress, run_title
@@ -46,10 +90,9 @@ def finish(
         remaining=lambda: clock.remaining,
     )
     if not progress.watch(study.events(), live=not quiet and not as_json and err.is_terminal):
-        err.print("interrupted; the same command goes on from here")
         raise typer.Exit(INTERRUPTED)
     result = study.result()
-    path = result.report(report or Path(f"regraft-{study.id[:8]}.html"))
+    path = write_any(result.record, report or Path(f"regraft-{study.id[:8]}.html"))
     if as_json:
         print_json(run_summary(result.record))
     else:

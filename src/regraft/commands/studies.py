@@ -17,13 +17,16 @@ from regraft.commands.options import (
     Input,
     Json,
     Label,
+    LabelBudget,
     Metric,
     OneBackbone,
+    Protocols,
     Quiet,
+    Report,
     Time,
     Trust,
 )
-from regraft.commands.showing import finish, out, print_json
+from regraft.commands.showing import check_form, finish, out, print_json
 from regraft.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -35,14 +38,14 @@ _SMALL_SIDE = 32
 def run(
     data: Data,
     backbone: Backbones = None,
-    metric: Metric = "macro_f1",
+    metric: Metric = None,
     target: Annotated[str | None, typer.Option(help="For example 'macro_f1>=0.9'.")] = None,
-    budget: Budget = "30m",
-    protocol: Annotated[
-        list[str] | None, typer.Option(help="ladder, ladder:quick, a template, or a file.")
+    budget: Budget = None,
+    protocol: Protocols = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of splits and runs.")] = None,
+    seeds: Annotated[
+        int | None, typer.Option(help="Seeds of what ties with the best. 3 if not given.")
     ] = None,
-    seed: Annotated[int, typer.Option(help="Seed of splits and runs.")] = 0,
-    seeds: Annotated[int, typer.Option(help="Seeds of what ties with the best.")] = 3,
     label: Label = None,
     input_: Input = None,
     group: Group = None,
@@ -50,14 +53,12 @@ def run(
     class_weights: Annotated[
         str | None, typer.Option(help="'balanced': each class counts the same in the loss.")
     ] = None,
-    label_budget: Annotated[
-        int | None, typer.Option(help="Labels per class that the ladder may use.")
-    ] = None,
+    label_budget: LabelBudget = None,
     label_budgets: Annotated[
         str | None, typer.Option(help="Labels per class of the efficiency curve: 1,2,5,10.")
     ] = None,
-    name: Annotated[str, typer.Option(help="A name to find the study by.")] = "",
-    report: Annotated[Path | None, typer.Option(help="Where the report goes.")] = None,
+    name: Annotated[str | None, typer.Option(help="A name to find the study by.")] = None,
+    report: Report = None,
     allow_bad: AllowBad = False,
     trust_remote_code: Trust = False,
     home: Home = None,
@@ -66,10 +67,11 @@ def run(
 ) -> None:
     """Find, prove and keep the best protocol. Again is resume.
 
+    What is given here goes before what a study file says.
+
     Example: regraft run photos/ --backbone facebook/dinov2-small --target "macro_f1>=0.9"
     """
     task = {
-        "data": data,
         "metric": metric,
         "target": target,
         "label": label,
@@ -77,20 +79,20 @@ def run(
         "group": group,
         "time": time,
         "class_weights": class_weights,
-        "allow_bad": allow_bad,
+        "allow_bad": allow_bad or None,
     }
     given = {
-        "task": task,
-        "backbones": backbone or [],
+        "backbones": backbone,
         "budget": budget,
-        "protocols": protocol or ["ladder"],
+        "protocols": protocol,
         "seed": seed,
         "seeds": seeds,
         "label_budget": label_budget,
         "label_budgets": _numbers(label_budgets),
         "name": name,
     }
-    study = _study(data, given, home, trusted=trust_remote_code)
+    check_form(report)
+    study = _study(data, given, task, home, trusted=trust_remote_code)
     finish(study, report=report, as_json=as_json, quiet=quiet)
 
 
@@ -101,12 +103,13 @@ def demo(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Run the whole job on embedded data and an embedded backbone; needs no download.
+    """Run the whole job on embedded data; nothing is downloaded.
 
     Example: regraft demo --no-open
     """
     from regraft.demo import demo_study
 
+    check_form(report)
     study = demo_study(home=home)
     opens = open_ and not as_json
     finish(study, report=report, as_json=as_json, quiet=quiet, open_report=opens)
@@ -115,43 +118,54 @@ def demo(
 def plan(
     data: Data,
     backbone: Backbones = None,
-    metric: Metric = "macro_f1",
-    budget: Budget = "30m",
-    protocol: Annotated[
-        list[str] | None, typer.Option(help="ladder, ladder:quick, a template, or a file.")
-    ] = None,
+    metric: Metric = None,
+    budget: Budget = None,
+    protocol: Protocols = None,
+    label: Label = None,
+    input_: Input = None,
+    group: Group = None,
+    time: Time = None,
+    label_budget: LabelBudget = None,
+    allow_bad: AllowBad = False,
     trust_remote_code: Trust = False,
     home: Home = None,
     as_json: Json = False,
 ) -> None:
-    """Say what a study would run, why, and what it would cost; train nothing.
+    """Say what a study would run, why, and at what cost; train nothing.
 
     Example: regraft plan study.yaml
     """
     from regraft.terminal import duration, table
     from regraft.verbs import plan_study
 
-    given = {
-        "task": {"data": data, "metric": metric},
-        "backbones": backbone or [],
-        "budget": budget,
-        "protocols": protocol or ["ladder"],
+    task = {
+        "metric": metric,
+        "label": label,
+        "input": input_,
+        "group": group,
+        "time": time,
+        "allow_bad": allow_bad or None,
     }
-    rows = plan_study(_study(data, given, home, trusted=trust_remote_code))
+    given = {
+        "backbones": backbone,
+        "budget": budget,
+        "protocols": protocol,
+        "label_budget": label_budget,
+    }
+    rows = plan_study(_study(data, given, task, home, trusted=trust_remote_code))
     if as_json:
         print_json({"plan": rows})
         return
     cells = (
         (
             row["title"],
-            row["role"].replace("_", " "),
-            row["learning_rates"] or "skipped",
-            duration(row["seconds"]),
+            row["learning_rates"] if row["runs"] else "skip",
+            duration(row["seconds"]) if row["runs"] else "",
             row["reason"],
         )
         for row in rows
     )
-    out.print(table("Plan", ("protocol", "role", "rates", "about", "why"), cells))
+    out.print(table("Plan", ("protocol", "rates", "about", "why"), cells))
 
 
 def inspect(
@@ -166,7 +180,9 @@ def inspect(
     home: Home = None,
     as_json: Json = False,
 ) -> None:
-    """Look at the data: sizes, imbalance, duplicates, leakage; with a backbone label noise.
+    """Look at the data: sizes, duplicates, leakage, label noise.
+
+    Label noise and diversity are estimated with a backbone only.
 
     Example: regraft inspect reviews.csv --label stars
     """
@@ -182,18 +198,34 @@ def inspect(
         out.print(task_markdown(card), markup=False, highlight=False)
 
 
-def _study(data: str, given: dict[str, Any], home: Path | None, *, trusted: bool) -> Study:
-    """Return the study of a file, or of what was given on the command line."""
+def _study(
+    data: str, given: dict[str, Any], task: dict[str, Any], home: Path | None, *, trusted: bool
+) -> Study:
+    """Return the study of a file, or of what was given on the command line.
+
+    Args:
+        data: The study file, or the data.
+        given: What was asked of the study, by the key of a study file; None where nothing was.
+        task: What was asked of its task, likewise.
+        home: The ledger's folder.
+        trusted: Whether a hub model may bring code that is then run.
+    """
     from regraft.config.loading import validate_data
+    from regraft.config.protocol import SUFFIXES
+    from regraft.config.spec import resolved
     from regraft.config.study import StudySpec, located, read_study
     from regraft.study import Sitting, Study
 
-    if data.endswith((".yaml", ".yml")):
-        spec = read_study(Path(data))
+    said = {key: value for key, value in given.items() if value is not None}
+    said_of_task = {key: value for key, value in task.items() if value is not None}
+    if data.endswith(SUFFIXES):
+        asked = resolved(read_study(Path(data)))
     else:
-        if not given["backbones"]:
-            given["backbones"] = _proposed_backbone(given["task"])
-        spec = located(validate_data(StudySpec, given, where="command line"), Path.cwd())
+        asked = {"task": {"data": data}}
+        if "backbones" not in said:
+            said["backbones"] = _proposed_backbone({"data": data, **said_of_task})
+    asked |= {**said, "task": {**asked["task"], **said_of_task}}
+    spec = located(validate_data(StudySpec, asked, where="command line"), Path.cwd())
     return Study.from_spec(spec, home=home, sitting=Sitting(trust_remote_code=trusted))
 
 
@@ -212,9 +244,9 @@ def _proposed_backbone(asked: dict[str, Any]) -> list[str]:
     )
 
 
-def _numbers(text: str | None) -> list[int]:
+def _numbers(text: str | None) -> list[int] | None:
     try:
-        return [int(part) for part in text.split(",")] if text else []
+        return [int(part) for part in text.split(",")] if text else None
     except ValueError as error:
         raise ConfigError(
             f"{text!r} is not a list of numbers such as 1,2,5,10.", where="--label-budgets"

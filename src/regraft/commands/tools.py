@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from regraft.commands.options import AllowBad, Home, Json, OneBackbone
-from regraft.commands.showing import out, print_json, say
+from regraft.commands.showing import out, print_json, say, write_whole
 from regraft.errors import ConfigError
 
 
@@ -22,7 +22,7 @@ def predict(
     allow_bad: AllowBad = False,
     as_json: Json = False,
 ) -> None:
-    """Predict with a graft: item, label, probability per class, confidence.
+    """Predict with a graft: label, probabilities, confidence.
 
     Example: regraft predict grafts/bees new-photos/ -o predictions.csv
     """
@@ -32,8 +32,7 @@ def predict(
     if as_json:
         print_json({"predictions": found.to_dict(orient="records")})
     elif output is not None:
-        found.to_csv(output, index=False)
-        say(f"wrote {output}")
+        say(f"wrote {write_whole(output, found.to_csv(index=False))}")
     else:
         sys.stdout.write(found.to_csv(index=False))
 

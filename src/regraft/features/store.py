@@ -150,8 +150,12 @@ class Cache:
             )
         temporary = Path(name)
         try:
-            with os.fdopen(handle, "wb") as file:
+            file = os.fdopen(handle, "wb")
+            try:
                 _write(file, key, n, produce(), root=self._root)
+            finally:
+                with _writing(self._root):  # closing writes what is left; the disk may be full
+                    file.close()
             with _writing(self._root):
                 temporary.replace(path)
         finally:

@@ -38,7 +38,7 @@ from regraft.report.ladder import all_scores, ladder_of
 from regraft.report.palette import css_variables, variable_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from regraft.report.figures.frame import Picture
 
@@ -76,7 +76,16 @@ def write_any(record: Mapping[str, Any], path: Path) -> Path:
     Raises:
         ConfigError: The ending is none of these, or the file cannot be written.
     """
-    writers = {
+    return _written(path, writer_for(path)(record))
+
+
+def writer_for(path: Path) -> Callable[[Mapping[str, Any]], str]:
+    """Return what turns a record into the text of such a file, by its ending.
+
+    Raises:
+        ConfigError: The ending is none of .html, .md and .json.
+    """
+    writers: dict[str, Callable[[Mapping[str, Any]], str]] = {
         ".html": page_html,
         ".htm": page_html,
         ".md": card_markdown,
@@ -89,7 +98,7 @@ def write_any(record: Mapping[str, Any], path: Path) -> Path:
             "Name a file that ends in .html, .md or .json.",
             where=str(path),
         )
-    return _written(path, writer(record))
+    return writer
 
 
 def record_json(record: Mapping[str, Any]) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from regraft.config.protocol import depth_index, load_ladder, load_protocol, resolve_protocol
 from regraft.engine.run import predictor_kind
-from regraft.errors import ConfigError
+from regraft.errors import BackboneError, ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -116,6 +116,21 @@ def check_depths(arms: Sequence[Arm], backbones: Sequence[Backbone]) -> None:
                 depth_index(arm.candidates[0]["train"]["from_depth"], n_blocks)
             except ConfigError as error:
                 raise ConfigError(str(error), where=f"protocol {arm.key}") from error
+
+
+def check_kinds(kind: str, backbones: Sequence[Backbone]) -> None:
+    """Refuse backbones that take something else than the data are.
+
+    Raises:
+        BackboneError: A backbone takes another kind of input.
+    """
+    for backbone in backbones:
+        if backbone.preprocess.kind != kind:
+            raise BackboneError(
+                f"it takes {backbone.preprocess.kind!r} inputs, the data are of kind {kind!r}. "
+                "Choose a backbone for these data.",
+                where=backbone.reference,
+            )
 
 
 def _arms_of(
