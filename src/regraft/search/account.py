@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -111,13 +112,18 @@ def evidence_of(account: Account) -> Evidence:
         },
         decisions=_decisions(account),
         configuration=resolved(account.spec),
-        reproduce=[
-            f"regraft verify {account.winner.repetitions[0].run}",
-            f"regraft report {account.study}",
-        ],
+        reproduce=_reproduce(account),
         openings=final.openings,
         parameters_total={o.arm.key: _parameters(account, o) for o in account.outcomes},
     )
+
+
+def _reproduce(account: Account) -> list[str]:
+    """Return the commands; a backbone that is Python code is run only when the user names it."""
+    backbone = account.benches[account.winner.arm.backbone or 0].backbone.reference
+    named = f" --backbone {shlex.quote(backbone)}" if backbone.startswith("python:") else ""
+    run = account.winner.repetitions[0].run
+    return [f"regraft verify {run}{named}", f"regraft report {account.study}"]
 
 
 def _arm(account: Account, outcome: ArmOutcome) -> ArmEvidence:

@@ -124,7 +124,7 @@ def _admit_scratch(arm: Arm, cost: CostModel, *, budget: float, remaining: float
         epochs, n_rates = max(1, min(asked, int(cap / epoch))), 1
     reason = (
         f"control: always runs; capped at a third of the budget ({cap:.0f} s): "
-        f"{n_rates} learning rates of at most {epochs} epochs"
+        f"{_rates(n_rates)} of at most {epochs} epochs"
     )
     return Admission(True, reason, n_rates, epochs, epochs * epoch)
 
@@ -139,14 +139,18 @@ def _admit_candidate(arm: Arm, cost: CostModel, *, available: float) -> Admissio
     if epochs < min(FEWEST_EPOCHS, asked):
         return Admission(
             False,
-            f"{n_rates} learning rates of {asked} epochs need about {whole:.0f} s; "
+            f"{_rates(n_rates)} of {asked} epochs need about {whole:.0f} s; "
             f"{max(available, 0):.0f} s are left beside the reserve for repetitions",
             estimated_seconds=epoch * asked + cost.feature_pass,
         )
-    reason = f"about {epoch * epochs * n_rates:.0f} s for {n_rates} learning rates"
+    reason = f"about {epoch * epochs * n_rates:.0f} s for {_rates(n_rates)}"
     if epochs < asked:
         reason += f"; {asked} epochs cut to {epochs} to fit in {available:.0f} s"
     return Admission(True, reason, n_rates, epochs, epoch * epochs + cost.feature_pass)
+
+
+def _rates(n: int) -> str:
+    return f"{n} learning rate" + ("s" if n > 1 else "")
 
 
 def twin_of(arm: Arm, others: Sequence[Arm], n_blocks: int) -> str | None:

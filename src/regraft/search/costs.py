@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 _SAMPLE_ITEMS = 16
 _SOLVE_SECONDS_PER_ITEM = 5e-4  # path of 20 strengths on a few hundred features
+HEAD_SHARE = 0.02
+"""Time of the head alone, as a share of the backbone's pass."""
+
 _BACKWARD = 2.0  # gradient in inputs and in weights, each about one forward pass
 
 
@@ -29,11 +32,13 @@ class CostModel:
 
     Attributes:
         forward_seconds: Seconds per item of a whole forward pass, batched.
+        upper_seconds: Of the part of it that the arm trains.
         n_train: Items that train; n_validation: items evaluated after each epoch.
         n_blocks: Blocks of the backbone; can_cut: whether frozen prefixes are computed once.
     """
 
     forward_seconds: float
+    upper_seconds: float
     n_train: int
     n_validation: int
     n_folds: int
@@ -48,11 +53,10 @@ class CostModel:
     def epoch(self, protocol: Mapping[str, Any]) -> float:
         """Seconds of one epoch, evaluation included."""
         lowest = lowest_trained_depth(protocol, self.n_blocks)
-        share = 1.0 - lowest / self.n_blocks if self.n_blocks else 1.0
         kept = self.can_cut and lowest > 0 and protocol["data"]["augment"]["kind"] == "none"
-        forward = share if kept else 1.0
-        train = self.n_train * self.forward_seconds * (forward + _BACKWARD * max(share, 0.02))
-        return train + self.n_validation * self.forward_seconds * forward
+        forward = self.upper_seconds if kept else self.forward_seconds
+        train = self.n_train * (forward + _BACKWARD * self.upper_seconds)
+        return train + self.n_validation * forward
 
     def run(self, protocol: Mapping[str, Any]) -> float:
         """Seconds of a whole run without the shared feature pass."""
@@ -62,13 +66,21 @@ class CostModel:
         return fits * int(protocol["fit"]["epochs"]) * self.epoch(protocol)
 
 
-def measure_forward(backbone: Backbone, prepared: ArrayStore) -> float:
-    """Return the seconds per item of a forward pass, the faster of two passes over a few items."""
+def measure_forward(backbone: Backbone, prepared: ArrayStore, *, depth: int) -> float:
+    """Return the seconds per item of a forward pass from a depth on, batched.
+
+    The faster of two passes over a few items; 0 is the whole pass, stem and collation included.
+    """
     rows = np.linspace(0, len(prepared) - 1, min(_SAMPLE_ITEMS, len(prepared))).astype(int)
     seconds = []
     with torch.no_grad():
+        batch = backbone.preprocess.collate(prepared.gather(rows))
+        hidden = backbone.hidden(batch, depth=depth) if depth else None
         for _ in range(3):
             started = time.perf_counter()
-            backbone.features(backbone.preprocess.collate(prepared.gather(rows)))
+            if hidden is None:
+                backbone.features(backbone.preprocess.collate(prepared.gather(rows)))
+            else:
+                backbone.features_from(hidden, batch, depth=depth)
             seconds.append(time.perf_counter() - started)
     return min(seconds[1:]) / len(rows)

@@ -20,8 +20,8 @@ from regraft.search.advisor import (
     order,
     twin_of,
 )
-from regraft.search.arms import Arm, with_fit
-from regraft.search.costs import CostModel, measure_forward
+from regraft.search.arms import Arm, lowest_trained_depth, with_fit
+from regraft.search.costs import HEAD_SHARE, CostModel, measure_forward
 from regraft.search.drive import Outcome, adjustments, drive
 from regraft.seeds import derive
 
@@ -118,25 +118,39 @@ class Ladder:
         return self.verdict()
 
     def cost(self, arm: Arm) -> CostModel:
-        """Return the cost model of an arm, from a forward pass that is measured once per study."""
+        """Return the cost model of an arm, from forward passes measured once per study."""
         place = arm.backbone or 0
         bench, data = self._around.benches[place], self._data[place]
 
-        def measure() -> dict[str, Any]:
-            return {"seconds_per_item": measure_forward(bench.backbone, bench.prepared)}
-
-        key = f"cost/forward/{place}"
-        measured = self._around.ledger.decisions.decide(self._around.study, key, measure)
+        whole = self._forward_seconds(place, 0)
+        lowest = lowest_trained_depth(arm.candidates[0], bench.backbone.n_blocks)
+        if lowest >= bench.backbone.n_blocks:
+            upper = HEAD_SHARE * whole
+        else:
+            upper = self._forward_seconds(place, lowest if bench.backbone.can_cut else 0)
         folds = len(data.folds)
         validated = sum(len(fold.validation) for fold in data.folds)
         return CostModel(
-            forward_seconds=float(measured["seconds_per_item"]),
+            forward_seconds=whole,
+            upper_seconds=upper,
             n_train=len(data.labels) - (validated if folds == 1 else 0),
             n_validation=validated // max(folds, 1),
             n_folds=folds,
             n_blocks=bench.backbone.n_blocks,
             can_cut=bench.backbone.can_cut,
         )
+
+    def _forward_seconds(self, place: int, depth: int) -> float:
+        """Return the measured seconds per item of a backbone from a depth on."""
+        bench = self._around.benches[place]
+        measured = self._around.ledger.decisions.decide(
+            self._around.study,
+            f"cost/{place}/{depth}",
+            lambda: {
+                "seconds_per_item": measure_forward(bench.backbone, bench.prepared, depth=depth)
+            },
+        )
+        return float(measured["seconds_per_item"])
 
     def verdict(self) -> Verdict:
         """Decide on the validation items between the arms that have a result."""
@@ -157,6 +171,7 @@ class Ladder:
                 "protocol": protocol,
                 "task": self._task.fingerprint,
                 "backbone": self._around.benches[place].backbone.digest,
+                "preprocess": self._around.benches[place].backbone.preprocess.spec,
                 "seed": seed,
                 "precision": self._around.precision,
                 "device": self._around.device.partition(":")[0],
