@@ -204,7 +204,7 @@ class Study:
                 "task": self.task.fingerprint,
                 "pool": self.pool.fingerprint,
                 "sealed": self.pool.sealed.digest,
-                "backbones": [backbone.digest for backbone in self.backbones],
+                "backbones": [[one.digest, one.preprocess.spec] for one in self.backbones],
             }
         )[:16]
 
@@ -363,7 +363,12 @@ class Study:
             card=card_markdown(record),
         )
         record["best"]["proof"] = keep_graft(
-            folder, graft, backbone, account.final.items, metric=self.task.metric
+            folder,
+            graft,
+            backbone,
+            account.final.items,
+            metric=self.task.metric,
+            trust_remote_code=self._sitting.trust_remote_code,
         )
         self.ledger.studies.save_record(self.id, record)
         kept = finalists(account.outcomes, account.verdict)

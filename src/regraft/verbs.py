@@ -263,10 +263,16 @@ def compare_runs(first: str, second: str, *, home: Path | None) -> dict[str, Any
 
 
 def predict_table(
-    graft: str, data: str, *, column: str | None, backbone: str | None, allow_bad: bool
+    graft: str,
+    data: str,
+    *,
+    column: str | None,
+    backbone: str | None,
+    allow_bad: bool,
+    trust_remote_code: bool = False,
 ) -> pd.DataFrame:
     """Return item, label, probability per class and confidence for every item of `data`."""
-    predictor = GraftPredictor.load(graft, backbone=backbone)
+    predictor = GraftPredictor.load(graft, backbone=backbone, trust_remote_code=trust_remote_code)
     items: Items = read_inputs(
         Path(data), kind=predictor.graft.kind, column=column, allow_bad=allow_bad
     )

@@ -33,9 +33,7 @@ Protocols = Annotated[
     list[str] | None,
     typer.Option("--protocol", help="ladder, ladder:quick, a template, or a file."),
 ]
-Report = Annotated[
-    Path | None, typer.Option(help="Where the report goes: .html, .md or .json.")
-]
+Report = Annotated[Path | None, typer.Option(help="Where the report goes: .html, .md or .json.")]
 LabelBudget = Annotated[int | None, typer.Option(help="Labels per class that the ladder may use.")]
 Label = Annotated[str | None, typer.Option(help="Column of the labels.")]
 Input = Annotated[str | None, typer.Option("--input", help="Column of the texts or image paths.")]

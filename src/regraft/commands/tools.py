@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from regraft.commands.options import AllowBad, Home, Json, OneBackbone
+from regraft.commands.options import AllowBad, Home, Json, OneBackbone, Trust
 from regraft.commands.showing import out, print_json, say, write_whole
 from regraft.errors import ConfigError
 
@@ -20,6 +20,7 @@ def predict(
     column: Annotated[str | None, typer.Option(help="Column of the inputs.")] = None,
     backbone: OneBackbone = None,
     allow_bad: AllowBad = False,
+    trust_remote_code: Trust = False,
     as_json: Json = False,
 ) -> None:
     """Predict with a graft: label, probabilities, confidence.
@@ -28,7 +29,14 @@ def predict(
     """
     from regraft.verbs import predict_table
 
-    found = predict_table(graft, data, column=column, backbone=backbone, allow_bad=allow_bad)
+    found = predict_table(
+        graft,
+        data,
+        column=column,
+        backbone=backbone,
+        allow_bad=allow_bad,
+        trust_remote_code=trust_remote_code,
+    )
     if as_json:
         print_json({"predictions": found.to_dict(orient="records")})
     elif output is not None:

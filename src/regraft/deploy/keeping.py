@@ -20,7 +20,13 @@ if TYPE_CHECKING:
 
 
 def keep_graft(
-    folder: Path, graft: Graft, backbone: Backbone, items: Items, *, metric: str
+    folder: Path,
+    graft: Graft,
+    backbone: Backbone,
+    items: Items,
+    *,
+    metric: str,
+    trust_remote_code: bool = False,
 ) -> dict[str, Any]:
     """Write a graft and prove it on some of the items; return the proof, plain.
 
@@ -30,6 +36,7 @@ def keep_graft(
         backbone: What it was made on.
         items: Labelled items; at most 256 of them, evenly taken, are predicted.
         metric: The metric that must come out exactly the same.
+        trust_remote_code: Whether the user lets code run that comes with a hub model.
 
     Raises:
         GraftError: A fresh process cannot load it, or predicts something else.
@@ -39,4 +46,12 @@ def keep_graft(
     proved = items.subset(chosen)
     write_graft(folder, graft)
     expected = GraftPredictor(graft, backbone).logits(proved)
-    return asdict(prove(folder, proved, expected, metric=metric, backbone=backbone.reference))
+    proof = prove(
+        folder,
+        proved,
+        expected,
+        metric=metric,
+        backbone=backbone.reference,
+        trust_remote_code=trust_remote_code,
+    )
+    return asdict(proof)

@@ -19,7 +19,7 @@ from regraft.search.bench import Bench
 from regraft.tasks.items import Items, items_from
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from regraft.backbones.backbone import Backbone
     from regraft.ledger.grafts import Graft
@@ -35,12 +35,7 @@ class GraftPredictor:
     """
 
     def __init__(self, graft: Graft, backbone: Backbone, *, device: str = "cpu") -> None:
-        if not graft.has_head:
-            raise GraftError(
-                "it holds adapter weights but no head and no classes (a plain peft folder): there "
-                "is nothing to predict with. Give a folder that regraft wrote.",
-                where="graft",
-            )
+        _check_head(graft)
         if graft.backbone_digest != backbone.digest:
             raise GraftError(
                 f"it was made on {graft.backbone} (digest {graft.backbone_digest[:12]}…), this is "
@@ -48,26 +43,41 @@ class GraftPredictor:
                 "that it was made on.",
                 where="graft",
             )
+        if key := _first_difference(graft.preprocess, backbone.preprocess.spec):
+            raise GraftError(
+                f"it was made with another preprocessing ({key}) than {backbone.reference} has, so "
+                "it would predict something else. Attach it to the backbone as it was.",
+                where="graft",
+            )
         self.graft = graft
         self.classes: tuple[str, ...] = graft.classes
         self._backbone, self._device = backbone, device
 
     @classmethod
-    def load(cls, folder: str | Path, *, backbone: str | None = None) -> GraftPredictor:
+    def load(
+        cls, folder: str | Path, *, backbone: str | None = None, trust_remote_code: bool = False
+    ) -> GraftPredictor:
         """Read a graft and attach it.
 
         Args:
             folder: The graft's folder.
             backbone: Where the backbone is, if not where the graft says. Required for grafts whose
                 backbone is Python code (``python:…``): what a graft names is never run by itself.
+            trust_remote_code: Whether code that comes with a hub model may run.
 
         Raises:
-            GraftError: The graft is damaged, not trusted, or was made on other weights.
+            GraftError: The graft is damaged, not trusted, without head, or of another backbone.
             BackboneError: The backbone cannot be loaded.
         """
         graft = read_graft(Path(folder))
+        _check_head(graft)
         check_trusted(graft, supplied_backbone=backbone is not None)
-        return cls(graft, load_backbone(backbone or graft.backbone))
+        loaded = load_backbone(
+            backbone or graft.backbone,
+            allow_python=backbone is not None,
+            trust_remote_code=trust_remote_code,
+        )
+        return cls(graft, loaded)
 
     def logits(self, inputs: Items | Sequence[Any]) -> np.ndarray[Any, Any]:
         """Return logits, shape (n, C), float32.
@@ -95,3 +105,27 @@ class GraftPredictor:
     def predict(self, inputs: Items | Sequence[Any]) -> list[str]:
         """Return the most probable class of each item."""
         return [self.classes[i] for i in self.predict_proba(inputs).argmax(axis=1)]
+
+
+def _first_difference(first: Mapping[str, Any], second: Mapping[str, Any]) -> str | None:
+    """Return the first key under which both hold something, and not the same; else None.
+
+    What only one of them names is left out: releases of transformers add settings.
+    """
+    for key in sorted(first.keys() & second.keys()):
+        one, other = first[key], second[key]
+        if isinstance(one, dict) and isinstance(other, dict):
+            if inner := _first_difference(one, other):
+                return f"{key}.{inner}"
+        elif one != other:
+            return key
+    return None
+
+
+def _check_head(graft: Graft) -> None:
+    if not graft.has_head:
+        raise GraftError(
+            "it holds adapter weights but no head and no classes (a plain peft folder): there is "
+            "nothing to predict with. Give a folder that regraft wrote.",
+            where="graft",
+        )

@@ -1,11 +1,13 @@
 """Proof of a graft: a fresh process loads it and must predict what its run predicted.
 
-Run as ``python -m regraft.deploy.proof GRAFT ITEMS OUT [BACKBONE]``: writes the logits.
+Run as ``python -m regraft.deploy.proof GRAFT ITEMS OUT BACKBONE [--trust-remote-code]``: writes the
+logits.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -40,7 +42,13 @@ class Proof:
 
 
 def prove(
-    folder: Path, items: Items, expected: np.ndarray[Any, Any], *, metric: str, backbone: str
+    folder: Path,
+    items: Items,
+    expected: np.ndarray[Any, Any],
+    *,
+    metric: str,
+    backbone: str,
+    trust_remote_code: bool = False,
 ) -> Proof:
     """Load the graft in a fresh process and compare its predictions.
 
@@ -50,34 +58,62 @@ def prove(
         expected: Logits that the run gives for just these items, shape (n, C).
         metric: The metric that must come out exactly the same.
         backbone: Where the backbone is.
+        trust_remote_code: Whether the user lets code run that comes with a hub model.
 
     Raises:
         GraftError: A logit differs by more than 1e-6 of the largest, or the metric differs.
     """
     with tempfile.TemporaryDirectory(prefix="regraft-proof-") as scratch:
-        place = Path(scratch)
-        _write_items(items, place / "items")
-        command = [sys.executable, "-m", "regraft.deploy.proof", str(folder)]
-        command += [str(place / "items"), str(place / "logits.npy"), backbone]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        if done.returncode != 0:
-            raise GraftError(
-                f"a fresh process could not load it: {done.stderr.strip()[-400:]}. "
-                "The run's result is kept; the graft is not proved.",
-                where=str(folder),
-            )
-        actual = np.load(place / "logits.npy", allow_pickle=False)
+        trust = ["--trust-remote-code"] if trust_remote_code else []
+        actual = _predicted_afresh(folder, items, [backbone, *trust], Path(scratch))
+    if actual.shape != expected.shape:
+        raise GraftError(
+            f"a fresh process predicts logits of shape {actual.shape}, not {expected.shape}. The "
+            "graft is not proved.",
+            where=str(folder),
+        )
     scale = max(1.0, float(np.abs(expected).max()))
     difference = float(np.abs(actual - expected).max()) / scale
     here = score(metric, softmax(expected), items.labels)
     there = score(metric, softmax(actual), items.labels)
-    if difference > TOLERANCE or here != there:
+    if not difference <= TOLERANCE or here != there:  # "not <=" is also true of NaN
         raise GraftError(
             f"a fresh process predicts something else: logits differ by {difference:.2g}, "
             f"{metric} {there} instead of {here}. The graft is not proved.",
             where=str(folder),
         )
     return Proof(len(items), difference, metric, here)
+
+
+def _predicted_afresh(
+    folder: Path, items: Items, backbone: list[str], scratch: Path
+) -> np.ndarray[Any, Any]:
+    """Return the logits that a fresh process predicts.
+
+    It finds the modules that this process finds and no others: not those that happen to lie in the
+    working folder. Ctrl-C does not reach it, for it is this process that the user interrupts.
+    """
+    _write_items(items, scratch / "items")
+    command = [sys.executable, "-P", "-m", "regraft.deploy.proof", str(folder)]
+    command += [str(scratch / "items"), str(scratch / "logits.npy"), *backbone]
+    path = os.pathsep.join(one or str(Path.cwd()) for one in sys.path)
+    done = subprocess.run(
+        command,
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "PYTHONPATH": path},
+        start_new_session=True,
+    )
+    if done.returncode != 0:
+        last = (done.stderr.strip().splitlines() or [f"it ended with {done.returncode}"])[-1]
+        raise GraftError(
+            f"a fresh process could not predict with it ({last}). The run's result is kept; the "
+            "graft is not proved.",
+            where=str(folder),
+        )
+    logits: np.ndarray[Any, Any] = np.load(scratch / "logits.npy", allow_pickle=False)
+    return logits
 
 
 def _write_items(items: Items, folder: Path) -> None:
@@ -100,8 +136,8 @@ def _read_items(folder: Path, kind: str) -> Items:
 
 def main(arguments: list[str]) -> None:
     """Load a graft, predict the items, write their logits."""
-    graft, items, out, backbone = arguments
-    predictor = GraftPredictor.load(graft, backbone=backbone)
+    graft, items, out, backbone, *trust = arguments
+    predictor = GraftPredictor.load(graft, backbone=backbone, trust_remote_code=bool(trust))
     np.save(out, predictor.logits(_read_items(Path(items), predictor.graft.kind)))
 
 
