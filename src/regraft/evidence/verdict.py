@@ -335,7 +335,8 @@ def _gain(record: Mapping[str, Any], row: Mapping[str, Any]) -> str:
     ]
     if not others:
         return ""
-    return f"{signed(sign * row[part][metric]['value'] - max(others))} over {what}"
+    gain = sign * row[part][metric]["value"] - max(others)
+    return f"{signed(gain)} over {what}" if gain >= 0 else f"{number(-gain)} behind {what}"
 
 
 def _dearer(record: Mapping[str, Any], row: Mapping[str, Any]) -> str:
