@@ -64,7 +64,8 @@ class SqueezeNet(nn.Module):
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Return maps (B, 512, H, W) of images (B, 3, 227, 227), before the source's classifier."""
-        return self.features(images)
+        maps: torch.Tensor = self.features(images)
+        return maps
 
 
 def squeezenet1_0() -> SqueezeNet:
