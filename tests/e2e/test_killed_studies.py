@@ -61,6 +61,11 @@ def decisions_of(study: Study) -> list[tuple[str, dict[str, Any]]]:
     return [(one.key, one.value) for one in study.ledger.decisions.all(study.id)]
 
 
+def decide(study: Study, decisions: list[tuple[str, dict[str, Any]]]) -> None:
+    for key, value in decisions:
+        study.ledger.decisions.decide(study.id, key, lambda value=value: value)
+
+
 def undisturbed(home: Path, protocols: list[str], budget: float) -> Undisturbed:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -96,8 +101,11 @@ def positions() -> list[Any]:
 def test_a_killed_study_ends_as_an_undisturbed_one(
     share: float, ample: Undisturbed, protocols: list[str], tmp_path: Path
 ) -> None:
-    kill(tmp_path, protocols, budget=AMPLE, at=1 + int(share * ample.n_events))
+    # Costs are measured, and ties go to the cheaper: both studies are given the same measurements.
     study = small_study(tmp_path, protocols)
+    study.register()
+    decide(study, [one for one in ample.decisions if one[0].startswith("cost/")])
+    kill(tmp_path, protocols, budget=AMPLE, at=1 + int(share * ample.n_events))
     before = decisions_of(study)
     record, _ = run_whole(study)
     assert decisions_of(study)[: len(before)] == before
@@ -113,8 +121,7 @@ def test_under_a_budget_that_binds_decisions_are_replayed(
     assert first.outcome != ample.outcome
     second = small_study(tmp_path / "second", protocols, budget=budget)
     second.register()
-    for key, value in first.decisions:
-        second.ledger.decisions.decide(second.id, key, lambda value=value: value)
+    decide(second, first.decisions)
     kill(tmp_path / "second", protocols, budget=budget, at=1 + first.n_events // 3)
     record, _ = run_whole(second)
     assert decisions_of(second) == first.decisions
