@@ -28,7 +28,14 @@ from regraft.search.account import Account, evidence_of
 from regraft.search.arms import Arm, check_depths, check_kinds, study_arms
 from regraft.search.bench import Bench
 from regraft.search.clock import Clock
-from regraft.search.final import Final, arm_logits, finalists, open_sealed, run_logits
+from regraft.search.final import (
+    Final,
+    arm_logits,
+    finalists,
+    open_sealed,
+    run_logits,
+    weights_of_finalists,
+)
 from regraft.search.grafting import winner_graft
 from regraft.search.label_efficiency import BudgetRun, budget_events, efficiency_arms
 from regraft.search.ladder import Ladder
@@ -275,6 +282,7 @@ class Study:
             verdict = yield from ladder.events(self.arms, seeds=spec.seeds, more_follows=later)
             self.ledger.decisions.decide(study, "verdict", lambda: _verdict_json(verdict))
             budget_runs = yield from self._budget_runs(ladder, around)
+            yield from weights_of_finalists(ladder, verdict, self.ledger)
             final, points = self._final(ladder, verdict, budget_runs)
             clock.save()
             self._keep(

@@ -28,7 +28,7 @@ from regraft.measure.metrics import softmax
 from regraft.search.advisor import RESERVED_SHARE, Admission, admit, order, twin_of
 from regraft.search.bench import Bench
 from regraft.search.clock import Clock
-from regraft.search.drive import adjustments
+from regraft.search.drive import adjustments, as_recorded, was_ended_at
 from regraft.search.ladder import Ladder
 from regraft.study import Study
 from regraft.tasks.inputs import read_inputs
@@ -143,7 +143,7 @@ def verify_run(
             event = events.send(answer)
         except StopIteration:
             break
-        answer = FINISH if isinstance(event, Checkpoint) and _ended_here(job, event) else None
+        answer = FINISH if isinstance(event, Checkpoint) and was_ended_at(job, event) else None
         if isinstance(event, Done):
             difference = _largest_difference(event.arrays["logits"], result.arrays["logits"])
         if isinstance(event, Failed):
@@ -151,12 +151,6 @@ def verify_run(
         if not isinstance(event, Checkpoint):
             yield event
     return Verification(row.id, difference)
-
-
-def _ended_here(job: Job, event: Checkpoint) -> bool:
-    """Whether the run was ended by the budget at this step."""
-    decided = job.adjustments.get(f"finish/{event.progress['stage']}")
-    return decided is not None and int(decided["at_step"]) <= event.step
 
 
 def _largest_difference(first: np.ndarray[Any, Any], second: np.ndarray[Any, Any]) -> float:
@@ -205,10 +199,7 @@ def _same_job(ledger: Ledger, row: RunRow, backbone: str | None) -> Job:
             "numbers cannot be compared.",
             where=where,
         )
-    job = ladder.job(row.id, protocol, place=0, seed=seed)
-    # a run that the budget ended is ended again at a checkpoint of just the same step
-    is_cut = any(key.startswith("finish/") for key in job.adjustments)
-    return replace(job, checkpoint_seconds=0.0) if is_cut else job
+    return as_recorded(ladder.job(row.id, protocol, place=0, seed=seed))
 
 
 def _study_of(ledger: Ledger, run: str) -> str:

@@ -33,13 +33,15 @@ def bert(tmp_path_factory: pytest.TempPathFactory) -> str:
     return str(save_text(tmp_path_factory.mktemp("backbones") / "bert", bert_config()))
 
 
+def agree(first: np.ndarray[Any, Any], second: np.ndarray[Any, Any]) -> None:
+    np.testing.assert_allclose(first, second, atol=TOLERANCE, rtol=0)
+
+
 @pytest.mark.parametrize("name", PROTOCOLS)
 def test_a_graft_of_images_predicts_what_its_run_predicted(name: str, tmp_path: Path) -> None:
     graft, logits = made(name, digits(), "zoo:glyphs")
     loaded = GraftPredictor.load(write_graft(tmp_path / "graft", graft))
-    np.testing.assert_allclose(
-        loaded.logits(sealed_items(digits())), logits, atol=TOLERANCE, rtol=0
-    )
+    agree(loaded.logits(sealed_items(digits())), logits)
     assert loaded.classes == tuple("0123456789")
 
 
@@ -129,9 +131,7 @@ def test_python_is_run_only_where_the_user_names_it(tmp_path: Path) -> None:
     with pytest.raises(GraftError, match=r"its backbone is Python code .* give it with --backbone"):
         GraftPredictor.load(folder)
     loaded = GraftPredictor.load(folder, backbone=reference)
-    np.testing.assert_allclose(
-        loaded.logits(sealed_items(digits())), logits, atol=TOLERANCE, rtol=0
-    )
+    agree(loaded.logits(sealed_items(digits())), logits)
     code = tmp_path / "plain" / "net.py"
     code.write_text("raise SystemExit('it ran')", encoding="utf-8")
     with pytest.raises(GraftError, match="is run only when you name it"):

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from regraft.engine.fit import FINISH
 from regraft.engine.run import execute
+from regraft.errors import LedgerError
 from regraft.events import Adjusted, Checkpoint, Done, Event, Failed, event_json
 
 if TYPE_CHECKING:
@@ -56,7 +58,34 @@ def adjustments(ledger: Ledger, study: str, run: str) -> dict[str, dict[str, Any
     }
 
 
-def drive(around: Surroundings, job: Job) -> Generator[Event, str | None, Outcome]:
+def has_weights(ledger: Ledger, run: str) -> bool:
+    """Whether the weights that a run left can be loaded; losers' are freed when a study ends."""
+    result = ledger.runs.result(run)
+    try:
+        return result is not None and bool(result.load_state())
+    except LedgerError:
+        return False
+
+
+def as_recorded(job: Job) -> Job:
+    """Return a job to run again: one that the budget ended can be ended at just the same step."""
+    is_cut = any(key.startswith("finish/") for key in job.adjustments)
+    return replace(job, checkpoint_seconds=0.0) if is_cut else job
+
+
+def was_ended_at(job: Job, event: Checkpoint) -> bool:
+    """Whether the budget ended a recorded run at this checkpoint."""
+    decided = job.adjustments.get(f"finish/{event.progress['stage']}")
+    return decided is not None and int(decided["at_step"]) <= event.step
+
+
+def drive(
+    around: Surroundings,
+    job: Job,
+    *,
+    most_seconds: float = math.inf,
+    with_weights: bool = False,
+) -> Generator[Event, str | None, Outcome]:
     """Run to the end, or go on from the last checkpoint; yield every event after writing it down.
 
     A measurement that changes the run (a batch halved for memory, the end of the budget) is
@@ -66,10 +95,16 @@ def drive(around: Surroundings, job: Job) -> Generator[Event, str | None, Outcom
     Args:
         around: Ledger and clock; when the budget is spent the run ends at its next checkpoint.
         job: The run, with the adjustments of earlier sittings.
+        most_seconds: The run ends at its first checkpoint after so many seconds of its own.
+        with_weights: Whether it runs again if its result is there but its weights were freed.
     """
     ledger = around.ledger
-    if (ended := recorded(ledger, around.study, job.run)) is not None:
+    ended = recorded(ledger, around.study, job.run)
+    is_enough = not with_weights or has_weights(ledger, job.run)
+    if ended is not None and (ended.status == "failed" or is_enough):
         return ended
+    if is_again := ended is not None:
+        job = as_recorded(job)
     resume = ledger.journal.checkpoint(job.run)
     ledger.journal.rewind(job.run, resume)
     events = execute(job, resume=resume)
@@ -80,7 +115,11 @@ def drive(around: Surroundings, job: Job) -> Generator[Event, str | None, Outcom
             event = events.send(answer)
         except StopIteration:
             break
-        answer, outcome = _written(around, event)
+        outcome = _written(around, event)
+        answer = None
+        if isinstance(event, Checkpoint):
+            ends = was_ended_at(job, event) if is_again else _ends(around, event, most_seconds)
+            answer = FINISH if ends else None
         asked = yield event
         answer = answer or asked
     around.clock.save()
@@ -89,41 +128,44 @@ def drive(around: Surroundings, job: Job) -> Generator[Event, str | None, Outcom
     return outcome
 
 
-def _written(around: Surroundings, event: Event) -> tuple[str | None, Outcome | None]:
-    """Write an event down; return what to answer it with, and how the run ended if it did."""
+def _written(around: Surroundings, event: Event) -> Outcome | None:
+    """Write an event down; return how the run ended, if it did."""
     ledger = around.ledger
     match event:
         case Checkpoint():
             ledger.journal.save_checkpoint(event)
             around.clock.save()
-            return _answer(around, event), None
         case Adjusted():
             value = {**event.value, "reason": event.reason}
             ledger.decisions.decide(around.study, _prefix(event.run) + event.key, lambda: value)
         case Done():
             ledger.runs.save_result(event)
-            return None, Outcome(event.run, "done", "", event.summary, event.arrays)
+            return Outcome(event.run, "done", "", event.summary, event.arrays)
         case Failed():
             ledger.runs.save_failure(event.run, event.reason)
-            return None, Outcome(event.run, "failed", event.reason, {}, {})
+            return Outcome(event.run, "failed", event.reason, {}, {})
         case _:
             ledger.journal.append(event.run, event_json(event))
-    return None, None
+    return None
 
 
-def _answer(around: Surroundings, event: Checkpoint) -> str | None:
-    """Answer a checkpoint: finish when the budget is spent, decided once and written down first."""
+def _ends(around: Surroundings, event: Checkpoint, most_seconds: float) -> bool:
+    """Whether the run ends here, its time spent; decided once and written down first."""
     clock = around.clock
-    if clock.remaining > 0:
-        return None
+    is_over_its_cap = float(event.progress["meter"]["seconds"]) >= most_seconds
+    if clock.remaining > 0 and not is_over_its_cap:
+        return False
     stage, step = event.progress["stage"], int(event.progress["fit"]["step"])
-    reason = f"the budget of {clock.budget:.0f} s is spent: the run ends with its best state so far"
+    spent = f"the budget of {clock.budget:.0f} s is spent"
+    if is_over_its_cap:
+        spent = "training from scratch has had its share of the budget"
+    reason = f"{spent}: the run ends with its best state so far"
     decided = around.ledger.decisions.decide(
         around.study,
         f"{_prefix(event.run)}finish/{stage}",
         lambda: {"at_step": step, "reason": reason},
     )
-    return FINISH if int(decided["at_step"]) <= step else None
+    return int(decided["at_step"]) <= step
 
 
 def _prefix(run: str) -> str:

@@ -11,12 +11,13 @@ from regraft.engine.job import Job
 from regraft.engine.predict import predict_logits
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Generator, Mapping, Sequence
 
+    from regraft.events import Event
     from regraft.evidence.verdict import Verdict
     from regraft.ledger.ledger import Ledger
     from regraft.search.bench import Bench
-    from regraft.search.ladder import ArmOutcome
+    from regraft.search.ladder import ArmOutcome, Ladder
     from regraft.tasks.items import Items
     from regraft.tasks.task import Task
 
@@ -40,6 +41,16 @@ def finalists(outcomes: Sequence[ArmOutcome], verdict: Verdict) -> list[ArmOutco
     """Return what is scored on the sealed part: the winner, its ties, and every control."""
     keep = {verdict.winner, verdict.leader, *verdict.tied}
     return [o for o in outcomes if o.is_done and (o.arm.key in keep or o.arm.role != "candidate")]
+
+
+def weights_of_finalists(
+    ladder: Ladder, verdict: Verdict, ledger: Ledger
+) -> Generator[Event, str | None, None]:
+    """Run again, to the same numbers, those whose weights were freed when another study ended."""
+    for outcome in finalists(ladder.outcomes, verdict):
+        for one in outcome.repetitions:
+            number = int(ledger.runs.get(one.run).configuration["repetition"])
+            yield from ladder.run(outcome, outcome.protocol, repetition=number, with_weights=True)
 
 
 def run_logits(

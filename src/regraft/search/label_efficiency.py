@@ -76,7 +76,9 @@ def budget_events(
             ladder = Ladder(around, task)
             for outcome in outcomes:
                 protocol = _frozen(outcome, len(task.development))
-                ended = yield from ladder.run(outcome, protocol, repetition=repetition)
+                ended = yield from ladder.run(
+                    outcome, protocol, repetition=repetition, with_weights=True
+                )
                 if ended.status != "done":
                     continue
                 once += float(ended.summary["seconds"])

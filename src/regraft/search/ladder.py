@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, final
 
@@ -13,6 +14,7 @@ from regraft.hashing import digest_json
 from regraft.measure.metrics import METRICS, softmax
 from regraft.search.advisor import (
     RESERVED_SHARE,
+    SCRATCH_SHARE,
     Admission,
     admit,
     admit_repetition,
@@ -180,7 +182,12 @@ class Ladder:
         )[:24]
 
     def run(
-        self, outcome: ArmOutcome, protocol: Mapping[str, Any], *, repetition: int
+        self,
+        outcome: ArmOutcome,
+        protocol: Mapping[str, Any],
+        *,
+        repetition: int,
+        with_weights: bool = False,
     ) -> Generator[Event, str | None, Outcome]:
         """Run one protocol with one seed, or take what is recorded of it."""
         place = outcome.arm.backbone or 0
@@ -205,7 +212,16 @@ class Ladder:
             },
         )
         job = self.job(run, protocol, place=place, seed=seed)
-        return (yield from drive(self._around, job))
+        most = self._seconds_left(outcome)
+        return (yield from drive(self._around, job, most_seconds=most, with_weights=with_weights))
+
+    def _seconds_left(self, outcome: ArmOutcome) -> float:
+        """Return the seconds that an arm may still take: from scratch, a third of the budget."""
+        if not outcome.arm.is_from_scratch:
+            return math.inf
+        runs = [*outcome.tuning, *outcome.repetitions[1:]]
+        spent = sum(float(one.summary.get("seconds", 0.0)) for one in runs)
+        return SCRATCH_SHARE * self._around.clock.budget - spent
 
     def job(self, run: str, protocol: Mapping[str, Any], *, place: int, seed: int) -> Job:
         """Return a run as the engine takes it, with what earlier sittings decided for it."""
@@ -246,6 +262,8 @@ class Ladder:
         best: tuple[float, float] | None = None
         for candidate in _middle_first(outcome.arm, outcome.admission.n_rates):
             protocol = with_fit(candidate, epochs=outcome.admission.epochs)
+            if outcome.tuning and not self._has_time(outcome, candidate):
+                break
             ended = yield from self.run(outcome, protocol, repetition=0)
             outcome.tuning.append(ended)
             if ended.status != "done":
@@ -270,6 +288,19 @@ class Ladder:
                 ended = yield from self.run(outcome, outcome.protocol, repetition=number)
                 if ended.status == "done":
                     outcome.repetitions.append(ended)
+
+    def _has_time(self, outcome: ArmOutcome, candidate: Mapping[str, Any]) -> bool:
+        """Whether an arm that is capped tries one more rate; decided and written down."""
+        if not outcome.arm.is_from_scratch:
+            return True
+        left = self._seconds_left(outcome)
+        reason = f"{left:.0f} s of its third of the budget are left"
+        value = self._around.ledger.decisions.decide(
+            self._around.study,
+            f"rate/{outcome.arm.key}/{candidate['rate']['peak']:g}",
+            lambda: {"admitted": left > 0, "reason": reason},
+        )
+        return bool(value["admitted"])
 
     def _is_repeated(self, outcome: ArmOutcome, number: int, kept: float) -> bool:
         value = self._around.ledger.decisions.decide(

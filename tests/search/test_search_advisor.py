@@ -1,0 +1,201 @@
+"""The advisor: controls first and always, cheap before dear, the budget kept, a reason for all."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from regraft.config.protocol import load_ladder
+from regraft.errors import BudgetError
+from regraft.search.advisor import (
+    FEWEST_EPOCHS,
+    MOST_CONTENDERS,
+    Admission,
+    admit,
+    admit_curve,
+    admit_repetition,
+    contenders,
+    order,
+    twin_of,
+)
+from regraft.search.arms import Arm, lowest_trained_depth, study_arms
+from regraft.search.costs import HEAD_SHARE, CostModel
+
+ARMS = study_arms(["ladder"], ["one"], n_train=100)
+BY_KEY = {arm.key: arm for arm in ARMS}
+N_BLOCKS, FORWARD = 4, 1e-3
+AMPLE = 1e6
+
+
+def cost_of(arm: Arm, *, can_cut: bool = True, n_folds: int = 1) -> CostModel:
+    """Return the cost of an arm on a backbone whose blocks take the same time each."""
+    lowest = lowest_trained_depth(arm.candidates[0], N_BLOCKS) if arm.is_trained else N_BLOCKS
+    return CostModel(
+        forward_seconds=FORWARD,
+        upper_seconds=FORWARD * max(1 - lowest / N_BLOCKS, HEAD_SHARE),
+        n_train=100,
+        n_validation=25,
+        n_folds=n_folds,
+        n_blocks=N_BLOCKS,
+        can_cut=can_cut,
+    )
+
+
+COSTS = {arm.key: cost_of(arm) for arm in ARMS}
+
+
+def price(key: str, **more: Any) -> float:
+    return cost_of(BY_KEY[key], **more).run(BY_KEY[key].candidates[0])
+
+
+def epoch_of(key: str) -> float:
+    return COSTS[key].epoch(BY_KEY[key].candidates[0])
+
+
+def asked(
+    key: str, *, budget: float = AMPLE, remaining: float | None = None, **more: object
+) -> Admission:
+    values: dict[str, Any] = {"reserved": 0.0, "twin": None, **more}
+    remaining = budget if remaining is None else remaining
+    return admit(BY_KEY[key], COSTS[key], budget=budget, remaining=remaining, **values)
+
+
+def test_controls_come_first_then_cheap_before_dear() -> None:
+    arms = order(list(reversed(ARMS)), COSTS)
+    n_controls = sum(arm.role != "candidate" for arm in ARMS)
+    assert {arm.role for arm in arms[n_controls:]} == {"candidate"}
+    assert arms[n_controls - 1].is_from_scratch
+    for group in (arms[: n_controls - 1], arms[n_controls:]):
+        prices = [price(arm.key) for arm in group]
+        assert prices == sorted(prices)
+    assert {arm.key for arm in arms} == {entry.protocol for entry in load_ladder("default")}
+
+
+def test_what_trains_less_costs_less() -> None:
+    assert price("linear-probe") < price("lp-ft-upper") < price("full")
+    assert price("lp-ft-upper") < price("lp-ft-upper", can_cut=False)
+    assert price("lora") == price("lora", can_cut=False)
+    assert price("full", n_folds=5) == pytest.approx(6 * price("full"))
+
+
+@pytest.mark.parametrize(
+    "arm", [arm for arm in ARMS if arm.role != "candidate"], ids=lambda a: a.key
+)
+def test_a_control_always_runs(arm: Arm) -> None:
+    for remaining in (AMPLE, 60.0, 10.0):
+        terms = admit(
+            arm, COSTS[arm.key], budget=60.0, remaining=remaining, reserved=AMPLE, twin="x"
+        )
+        assert terms.admitted
+        assert terms.reason.startswith("control: always runs")
+
+
+@pytest.mark.parametrize(
+    "arm", [arm for arm in ARMS if arm.role != "candidate"], ids=lambda a: a.key
+)
+def test_a_budget_that_does_not_hold_a_control_is_an_error(arm: Arm) -> None:
+    with pytest.raises(
+        BudgetError, match=r"budget: .* controls must always run\. Raise the budget"
+    ):
+        admit(arm, COSTS[arm.key], budget=0.01, remaining=0.0, reserved=0.0, twin=None)
+
+
+@pytest.mark.parametrize("budget", [0.5, 3.0, 12.0, 60.0, 1e4])
+def test_training_from_scratch_takes_at_most_a_third(budget: float) -> None:
+    terms = asked("scratch", budget=budget)
+    epoch = epoch_of("scratch")
+    spent = terms.n_rates * terms.epochs * epoch
+    assert spent <= max(budget / 3, epoch)
+    assert f"capped at a third of the budget ({budget / 3:.0f} s)" in terms.reason
+    assert f" {terms.n_rates} learning rate" in terms.reason
+    assert terms.reason.endswith(f"of at most {terms.epochs} epochs")
+
+
+def test_with_time_every_arm_gets_all_its_rates_and_epochs() -> None:
+    for key, arm in BY_KEY.items():
+        terms = asked(key)
+        assert terms.admitted
+        assert terms.n_rates == len(arm.candidates)
+        assert not arm.is_trained or terms.epochs == arm.candidates[0]["fit"]["epochs"]
+
+
+def test_a_budget_cuts_epochs_and_never_rates() -> None:
+    protocol = BY_KEY["full"].candidates[0]
+    epochs, n_rates = protocol["fit"]["epochs"], len(BY_KEY["full"].candidates)
+    whole = epoch_of("full") * epochs * n_rates
+    terms = asked("full", remaining=0.51 * whole)
+    assert terms.admitted
+    assert (terms.n_rates, terms.epochs) == (n_rates, epochs // 2)
+    assert f"{epochs} epochs cut to {epochs // 2} to fit in" in terms.reason
+
+
+def test_a_candidate_that_would_get_too_few_epochs_is_left_out() -> None:
+    few = epoch_of("full") * (FEWEST_EPOCHS - 0.5) * 3
+    terms = asked("full", remaining=few)
+    assert not terms.admitted
+    assert "3 learning rates of" in terms.reason
+    assert "left beside the reserve for repetitions" in terms.reason
+    assert not asked("full", remaining=AMPLE, reserved=AMPLE).admitted
+
+
+def test_the_reserve_is_not_spent_on_candidates() -> None:
+    whole = asked("full").estimated_seconds * 3
+    assert (
+        asked("full", remaining=whole + 10).epochs
+        > asked("full", remaining=whole + 10, reserved=whole / 2).epochs
+    )
+
+
+def test_a_twin_is_left_out_and_named() -> None:
+    assert twin_of(BY_KEY["full"], ARMS[:3], 4) is None
+    fraction, block = (
+        Arm(key, key, key.upper(), "candidate", 0, (protocol_from(depth),))
+        for key, depth in (("half", 0.5), ("two", 2))
+    )
+    assert twin_of(block, [fraction], 4) == "HALF"
+    assert twin_of(block, [fraction], 6) is None
+    other = Arm("other", "other", "Other", "candidate", 1, block.candidates)
+    assert twin_of(other, [fraction], 4) is None
+    terms = asked("full", twin="LP-FT")
+    assert not terms.admitted
+    assert terms.reason == "the same as LP-FT on a backbone of 4 blocks"
+
+
+def protocol_from(depth: float) -> dict[str, object]:
+    protocol = BY_KEY["lp-ft-upper"].candidates[0]
+    return {**protocol, "train": {**protocol["train"], "from_depth": depth}}
+
+
+def test_three_at_most_contend_and_the_best_first() -> None:
+    trained = [arm for arm in ARMS if arm.is_trained]
+    values = {arm.key: float(place) for place, arm in enumerate(ARMS)}
+    chosen = contenders(ARMS, values)
+    assert len(chosen) == MOST_CONTENDERS
+    assert chosen == sorted(trained, key=lambda arm: -values[arm.key])[:MOST_CONTENDERS]
+    assert contenders([BY_KEY["knn"], BY_KEY["majority"]], values) == []
+    equal = contenders(ARMS, dict.fromkeys(values, 0.5))
+    assert [arm.key for arm in equal] == sorted(arm.key for arm in trained)[:MOST_CONTENDERS]
+
+
+@pytest.mark.parametrize(("remaining", "admitted"), [(9.9, False), (10.0, True), (-3.0, False)])
+def test_repetitions_and_curves_begin_only_when_the_time_left_holds_them(
+    remaining: float, admitted: bool
+) -> None:
+    repetition = admit_repetition(BY_KEY["full"], estimated=10.0, remaining=remaining, number=1)
+    curve = admit_curve(estimated=10.0, remaining=remaining, number=2)
+    assert (repetition.admitted, curve.admitted) == (admitted, admitted)
+    if admitted:
+        assert repetition.reason == "Full fine-tuning ties with the best: seed 2"
+        assert curve.reason == "label-efficiency curve, draw 3"
+    else:
+        assert repetition.reason.startswith("about 10 s needed, ")
+        assert "-" not in repetition.reason
+
+
+def test_every_decision_has_a_reason_and_is_plain() -> None:
+    for key in BY_KEY:
+        for remaining in (AMPLE, 1.0):
+            plain = asked(key, budget=AMPLE, remaining=remaining).to_json()
+            assert plain["reason"]
+            assert Admission(**plain) == asked(key, budget=AMPLE, remaining=remaining)

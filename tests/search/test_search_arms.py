@@ -1,0 +1,105 @@
+"""Arms: the controls always, then what a study names, each with the same number of rates."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from regraft.backbones.loading import load_backbone
+from regraft.config.protocol import load_ladder
+from regraft.errors import BackboneError, ConfigError
+from regraft.search.arms import (
+    check_depths,
+    check_kinds,
+    lowest_trained_depth,
+    study_arms,
+    with_enough_steps,
+    with_rate,
+)
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+CONTROLS = {one.protocol for one in load_ladder("default") if one.role != "candidate"}
+
+
+def write(folder: Path, text: str, *, name: str = "mine") -> str:
+    path = folder / f"{name}.yaml"
+    path.write_text(f"name: {name}\n{text}\n", encoding="utf-8")
+    return str(path)
+
+
+@pytest.mark.parametrize("protocols", [["ladder"], ["ladder:quick"], ["lora"], ["lora", "full"]])
+def test_the_controls_are_in_every_study(protocols: list[str]) -> None:
+    arms = study_arms(protocols, ["one"], n_train=100)
+    assert {arm.key for arm in arms} >= CONTROLS
+    assert {arm.key for arm in arms if arm.role != "candidate"} == CONTROLS
+
+
+def test_every_trained_arm_has_as_many_rates(tmp_path: Path) -> None:
+    mine = write(tmp_path, "modules: [{kind: lora, rank: 2}]\nrate: {kind: cosine, peak: 2e-3}")
+    arms = study_arms(["ladder", mine], ["one"], n_train=100)
+    trained = [arm for arm in arms if arm.is_trained]
+    assert {len(arm.candidates) for arm in trained} == {3}
+    assert {len(arm.candidates) for arm in arms if not arm.is_trained} == {1}
+    (own,) = [arm for arm in arms if arm.key == "mine"]
+    assert own.role == "candidate"
+    assert [one["rate"]["peak"] for one in own.candidates] == [6e-4, 2e-3, 6e-3]
+    others = [{**one, "rate": None} for one in own.candidates]
+    assert others[0] == others[1] == others[2]
+
+
+def test_a_protocol_named_twice_is_one_arm() -> None:
+    arms = study_arms(["lora", "ladder", "lora"], ["one"], n_train=100)
+    assert len({arm.key for arm in arms}) == len(arms)
+
+
+def test_on_several_backbones_controls_without_transfer_run_once() -> None:
+    arms = study_arms(["lora"], ["one", "two"], n_train=100)
+    keys = [arm.key for arm in arms]
+    assert {"majority", "raw-logistic", "knn@one", "knn@two", "lora@one", "lora@two"} <= set(keys)
+    assert len(set(keys)) == len(keys)
+    assert {arm.backbone for arm in arms if arm.protocol == "majority"} == {None}
+    assert [arm.backbone for arm in arms if arm.protocol == "lora"] == [0, 1]
+
+
+def test_rates_are_round_numbers() -> None:
+    protocol = {"rate": {"kind": "cosine", "peak": 1e-3}}
+    assert with_rate(protocol, 0.3)["rate"]["peak"] == 3e-4
+    assert protocol["rate"]["peak"] == 1e-3
+
+
+@pytest.mark.parametrize(
+    ("n_train", "epochs", "patience"), [(10, 200, 60), (100, 50, 15), (64, 100, 30), (5000, 10, 3)]
+)
+def test_few_items_are_passed_over_more_often(n_train: int, epochs: int, patience: int) -> None:
+    fit = {"epochs": 10, "patience": 3, "batch_size": 32, "least_steps": 200}
+    found = with_enough_steps({"fit": fit}, n_train)["fit"]
+    assert (found["epochs"], found["patience"]) == (epochs, patience)
+
+
+def test_a_depth_beyond_the_backbone_names_protocol_and_depth(tmp_path: Path) -> None:
+    backbone = load_backbone("zoo:glyphs")
+    arms = study_arms([write(tmp_path, "train: {from_depth: 99}")], ["zoo:glyphs"], n_train=100)
+    with pytest.raises(ConfigError, match=r"protocol mine: train\.from_depth: depth 99 is beyond"):
+        check_depths(arms, [backbone])
+    check_depths(study_arms(["ladder"], ["zoo:glyphs"], n_train=100), [backbone])
+
+
+def test_a_backbone_for_other_inputs_is_named() -> None:
+    backbone = load_backbone("zoo:glyphs")
+    check_kinds("image", [backbone])
+    with pytest.raises(BackboneError, match=r"zoo:glyphs: it takes 'image' inputs, the data are"):
+        check_kinds("text", [backbone])
+
+
+@pytest.mark.parametrize(
+    ("depth", "modules", "lowest"),
+    [("none", [], 4), ("none", ["lora"], 0), (0, [], 0), (0.5, [], 2)],
+)
+def test_inserted_modules_need_the_whole_depth(
+    depth: str | float, modules: list[str], lowest: int
+) -> None:
+    protocol = {"train": {"from_depth": depth}, "modules": modules}
+    assert lowest_trained_depth(protocol, 4) == lowest

@@ -1,0 +1,155 @@
+"""Whole small studies: decisions replayed, results reused, label subsets nested."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import torch
+
+from regraft.errors import BudgetError, LedgerError
+from regraft.measure.metrics import METRICS
+from regraft.search.advisor import MOST_CONTENDERS
+from regraft.search.arms import study_arms
+from regraft.search.label_efficiency import efficiency_arms
+from regraft.search.ladder import Ladder
+from regraft.search.space import check_space, needed_bytes
+from small_search import SPENT, around, run_whole, small_study, write_lora
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from regraft.ledger.ledger import Ledger
+
+
+@pytest.fixture(scope="module")
+def lora(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return write_lora(tmp_path_factory.mktemp("protocols"))
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("home")
+
+
+BUDGETS = {"label_budgets": [1, 3], "seeds": 1}
+
+
+@pytest.fixture(scope="module")
+def record(home: Path, lora: str) -> dict[str, Any]:
+    return run_whole(small_study(home, [lora], **BUDGETS))
+
+
+def decisions(ledger: Ledger, study: str) -> list[tuple[str, dict[str, Any]]]:
+    return [(one.key, one.value) for one in ledger.decisions.all(study)]
+
+
+def test_every_decision_of_a_study_has_a_reason(
+    record: dict[str, Any], home: Path, lora: str
+) -> None:
+    study = small_study(home, [lora], **BUDGETS)
+    found = decisions(study.ledger, study.id)
+    admissions = {key: value for key, value in found if key.startswith(("arm/", "seed/", "label-"))}
+    assert {f"arm/{arm.key}" for arm in study.arms} <= set(admissions)
+    assert "label-efficiency/0" in admissions
+    assert all(value["reason"] for value in admissions.values())
+    assert all(arm["reason"] for arm in record["arms"])
+    contending = dict(found)["contenders"]["arms"]
+    assert len(contending) <= MOST_CONTENDERS
+
+
+def test_controls_ran_before_any_candidate(record: dict[str, Any], home: Path, lora: str) -> None:
+    study = small_study(home, [lora], **BUDGETS)
+    assert record["verdict"]["sentence"]
+    labels = len(study.task.development)
+    roles = [
+        one.role
+        for one in study.ledger.runs.of(study.id)
+        if one.configuration["labels"] == labels and one.configuration["repetition"] == 0
+    ]
+    first = roles.index("candidate")
+    assert "candidate" not in roles[:first]
+    assert set(roles[first:]) == {"candidate"}
+
+
+def test_label_subsets_are_nested_and_of_the_planned_size(
+    record: dict[str, Any], home: Path, lora: str
+) -> None:
+    assert record["label_efficiency"]
+    study = small_study(home, [lora], **BUDGETS)
+    small, large = (study.pool.with_label_budget(n, seed=5) for n in (1, 3))
+    assert (len(small.development), len(large.development)) == (10, 30)
+    assert set(small.development.ids) < set(large.development.ids)
+    other = study.pool.with_label_budget(3, seed=6)
+    assert set(other.development.ids) != set(large.development.ids)
+    counts = {one.configuration["labels"] for one in study.ledger.runs.of(study.id)}
+    assert counts == {10, 30, 120}
+
+
+def test_a_study_of_another_name_takes_all_that_was_trained(
+    record: dict[str, Any], home: Path, lora: str
+) -> None:
+    study = small_study(home, [lora], name="again", **BUDGETS)
+    again = run_whole(study)
+    assert again["study"]["id"] != record["study"]["id"]
+    assert again["test_openings"] == 2
+    for key in ("validation", "test"):
+        assert [arm[key] for arm in again["arms"]] == [arm[key] for arm in record["arms"]]
+    assert again["label_efficiency"] == record["label_efficiency"]
+    assert again["best"]["run"] == record["best"]["run"]
+
+
+def test_a_budget_that_is_spent_names_the_control(lora: str, tmp_path: Path) -> None:
+    study = small_study(tmp_path, [lora])
+    ladder = Ladder(around(study, budget=SPENT), study.task)
+    with pytest.raises(BudgetError, match=r"budget: Majority class needs about .*Raise the budget"):
+        next(ladder.events(study.arms, seeds=1))
+    assert study.ledger.runs.of(study.id) == []
+    assert [key for key, _ in decisions(study.ledger, study.id) if key.startswith("arm/")] == []
+
+
+def test_an_admission_that_was_decided_is_replayed(lora: str, tmp_path: Path) -> None:
+    study = small_study(tmp_path, [lora])
+    shared = around(study)
+    left_out = {
+        "admitted": False,
+        "reason": "decided before",
+        "n_rates": 1,
+        "epochs": 1,
+        "estimated_seconds": 1.0,
+    }
+    study.ledger.decisions.decide(study.id, "arm/small-lora", lambda: left_out)
+    fewer = {**left_out, "admitted": True, "epochs": 2}
+    study.ledger.decisions.decide(study.id, "arm/scratch", lambda: fewer)
+    ladder = Ladder(shared, study.task)
+    for _ in ladder.events(study.arms, seeds=1):
+        pass
+    outcomes = {one.arm.key: one for one in ladder.outcomes}
+    assert (outcomes["small-lora"].status, outcomes["small-lora"].reason) == (
+        "skipped",
+        "decided before",
+    )
+    assert len(outcomes["scratch"].tuning) == 1
+    assert outcomes["scratch"].protocol["fit"]["epochs"] == 2
+    arms = efficiency_arms(ladder.outcomes, METRICS["accuracy"])
+    roles = [one.arm.role for one in arms]
+    assert len(arms) == 3
+    assert roles.count("control_without_transfer") == 2
+    assert sum(one.arm.is_from_scratch for one in arms) == 1
+
+
+def test_a_disk_that_is_too_small_is_named_with_what_is_needed(lora: str, tmp_path: Path) -> None:
+    study = small_study(tmp_path, [lora])
+    check_space(tmp_path, study.arms, study.backbones)
+    controls = study_arms(["linear-probe"], ["zoo:glyphs"], n_train=96)
+    assert needed_bytes(controls, study.backbones) < needed_bytes(
+        study_arms(["ladder"], ["zoo:glyphs"], n_train=96), study.backbones
+    )
+    huge = study.backbones[0].copy()
+    huge.module = torch.nn.Linear(10**6, 10**6, device="meta")
+    with pytest.raises(
+        LedgerError,
+        match=r"its disk has [\d.]+ GB free, and the weights of this study's runs take up to "
+        r"[\d.]+ GB until its end\. Free some \(regraft clean\), or give --home on another disk",
+    ):
+        check_space(tmp_path, study.arms, [huge])
