@@ -25,7 +25,7 @@ import numpy as np
 ROOT = Path(__file__).resolve().parents[1]
 DATA = Path(os.environ.get("REGRAFT_DATA") or ROOT.parent / "shared" / "data")
 REFERENCES = {"hymenoptera": 0.922, "flowers5": 0.840, "sst2": 0.796}
-BUDGETS = {"hymenoptera": "5m", "flowers5": "5m", "sst2": "15m"}
+BUDGETS = {"hymenoptera": "5m", "flowers5": "5m", "sst2": "10m"}
 SENTENCES = 2000
 
 
