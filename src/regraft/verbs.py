@@ -18,7 +18,7 @@ from regraft.config.study import IN_MEMORY, StudySpec
 from regraft.deploy.predictor import GraftPredictor
 from regraft.engine.fit import FINISH
 from regraft.engine.run import execute
-from regraft.errors import BackboneError, BudgetError, ResumeError
+from regraft.errors import BackboneError, BudgetError, LedgerError, ResumeError
 from regraft.events import Checkpoint, Done, Failed
 from regraft.evidence.task_card import task_card
 from regraft.features.store import Cache
@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from regraft.tasks.task import Task
 
 _LEFT_TO_CHANCE = 0.05
+_LITTLE_ROOM = 2e9  # bytes
 
 
 def inspect_data(
@@ -227,14 +228,15 @@ def compare_runs(first: str, second: str, *, home: Path | None) -> dict[str, Any
         if result is None:
             raise ResumeError("it has no result.", where=f"run {row.id}")
     a, b = (result.arrays for result in results if result is not None)
+    shared = set.intersection(*(set(ledger.runs.studies_of(row.id)) for row in rows))
     same = np.array_equal(a["rows"], b["rows"]) and np.array_equal(a["labels"], b["labels"])
-    if not same or len(a["rows"]) == 0:
+    if not shared or not same or len(a["rows"]) == 0:
         raise ResumeError(
             "they were not validated on the same items, so there is no paired comparison. Compare "
             "runs of one study.",
             where=f"runs {rows[0].id} and {rows[1].id}",
         )
-    metric = str(results[0].summary["metric"]) if results[0] is not None else ""
+    metric = str(ledger.studies.get(min(shared)).configuration["task"]["metric"])
     comparison = paired_bootstrap(
         metric, softmax(a["logits"])[None], softmax(b["logits"])[None], a["labels"], seed=0
     )
@@ -287,12 +289,21 @@ def clean_home(home: Path | None) -> dict[str, int]:
     }
 
 
+def _ledger_rows(home: Path | None) -> list[tuple[str, str, bool]]:
+    try:
+        ledger = Ledger.open(home)
+    except LedgerError as error:
+        return [("ledger", str(error), False)]
+    free = shutil.disk_usage(ledger.home).free
+    return [
+        ("ledger", str(ledger.home), True),
+        ("free disk", f"{free / 1e9:.1f} GB", free > _LITTLE_ROOM),
+    ]
+
+
 def examine(home: Path | None) -> list[tuple[str, str, bool]]:
     """Return (what, finding, is it well) of the machine and the installation."""
-    ledger = Ledger.open(home)
-    free = shutil.disk_usage(ledger.home).free
-    rows = [("ledger", str(ledger.home), True)]
-    rows.append(("free disk", f"{free / 1e9:.1f} GB", free > 2e9))
+    rows = _ledger_rows(home)
     rows.append(
         ("processor", f"{os.cpu_count()} cores, torch uses {torch.get_num_threads()}", True)
     )

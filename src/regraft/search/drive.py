@@ -115,6 +115,8 @@ def drive(
             event = events.send(answer)
         except StopIteration:
             break
+        if isinstance(event, Done):
+            event = _with_labels(event, job)
         outcome = _written(around, event)
         answer = None
         if isinstance(event, Checkpoint):
@@ -126,6 +128,12 @@ def drive(
     if outcome is None:
         raise AssertionError(f"run {job.run} ended without Done or Failed")
     return outcome
+
+
+def _with_labels(event: Done, job: Job) -> Done:
+    """Add the labels of the validated items, by which runs can be compared without the data."""
+    labels = job.data.labels[event.arrays["rows"]]
+    return replace(event, arrays={**event.arrays, "labels": labels})
 
 
 def _written(around: Surroundings, event: Event) -> Outcome | None:

@@ -1,0 +1,442 @@
+"""What a person does with the command line, from a first study to clean disks."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+import os
+import signal
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from rich.console import Console
+
+from regraft.events import Done, Evaluation, Failed, Preflight, Started, Step
+from regraft.ledger.ledger import Ledger
+from regraft.tasks.task import Task
+from regraft.terminal import Progress
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+    from conftest import Regraft
+    from regraft.events import Event
+
+PROTOCOL = """\
+name: small-lora
+modules: [{kind: lora, rank: 2}]
+fit: {epochs: 2, least_steps: 1, batch_size: 16}
+"""
+# The rates of training from scratch are what takes time: a small budget cuts their epochs.
+STUDY = """\
+task: {{data: zoo:digits, metric: accuracy, target: "{target}"}}
+backbones: [zoo:glyphs]
+budget: 15s
+protocols: [{protocols}/small-lora.yaml]
+seeds: 1
+label_budget: 12
+name: digits
+"""
+MET, NOT_MET, UNDECIDED = "accuracy>=0.3", "accuracy>=0.999", "accuracy>=0.92"
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A study that was run to its end from the command line, and what the command printed."""
+
+    home: Path
+    study: Path
+    printed: dict[str, Any]
+    report: Path
+
+    @property
+    def id(self) -> str:
+        return str(self.printed["study"])
+
+
+def write_study(folder: Path, *, target: str = MET) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "small-lora.yaml").write_text(PROTOCOL, encoding="utf-8")
+    path = folder / "study.yaml"
+    path.write_text(STUDY.format(target=target, protocols=folder), encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Finished:
+    """Run a study in a process of its own, as a person does."""
+    folder = tmp_path_factory.mktemp("journey")
+    study, home, report = write_study(folder / "given"), folder / "home", folder / "card.html"
+    command = [sys.executable, "-m", "regraft", "run", str(study), "--home", str(home)]
+    done = subprocess.run(
+        [*command, "--json", "--report", str(report)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return Finished(home, study, json.loads(done.stdout), report)
+
+
+def last_json(out: str) -> Any:
+    (line,) = out.splitlines()
+    return json.loads(line)
+
+
+def test_run_prints_just_what_scripts_read(finished: Finished) -> None:
+    printed = finished.printed
+    assert list(printed) == ["study", "verdict", "target", "best", "runs", "test_openings"]
+    assert set(printed["verdict"]) == {"kind", "confirmed", "sentence"}
+    assert printed["verdict"]["kind"] in {"recommend", "do_not_fine_tune", "do_not_transfer"}
+    assert set(printed["best"]) == {"run", "protocol", "backbone", "graft"}
+    assert printed["test_openings"] == 1
+    for run in printed["runs"]:
+        assert list(run) == [
+            "run",
+            "protocol",
+            "role",
+            "status",
+            "reason",
+            "validation",
+            "test",
+            "seconds",
+            "parameters_trained",
+        ]
+        assert run["role"] in {"control", "candidate"}
+        assert run["status"] in {"done", "eliminated", "skipped", "failed"}
+        assert run["reason"]
+    done = [run for run in printed["runs"] if run["status"] == "done"]
+    assert {"majority", "linear-probe", "scratch", "small-lora"} <= {
+        run["protocol"] for run in done
+    }
+    for run in done:
+        for value in run["validation"].values():
+            assert set(value) == {"value", "low", "high"}
+    assert "<html" in finished.report.read_text(encoding="utf-8")
+    assert Path(printed["best"]["graft"]).is_dir()
+
+
+def test_again_is_the_same_answer_at_once(finished: Finished, regraft: Regraft) -> None:
+    ledger = Ledger.open(finished.home)
+    before = ledger.studies.get(finished.id).seconds
+    shown = regraft("run", finished.study, "--home", finished.home, "--json")
+    assert (shown.code, last_json(shown.out)) == (0, finished.printed)
+    assert ledger.studies.get(finished.id).seconds == before
+    ledger.close()
+    assert [path.name for path in Path.cwd().iterdir()] == [f"regraft-{finished.id[:8]}.html"]
+
+
+def test_without_json_a_person_reads_the_verdict(finished: Finished, regraft: Regraft) -> None:
+    shown = regraft("run", finished.study, "--home", finished.home, "--report", "card.md")
+    verdict, *places = shown.out.splitlines()
+    assert (shown.code, shown.err) == (0, "")
+    assert verdict == finished.printed["verdict"]["sentence"]
+    assert places == [
+        f"study:  {finished.id}",
+        "report: card.md",
+        f"graft:  {finished.printed['best']['graft']}",
+    ]
+    assert Path("card.md").read_text(encoding="utf-8").startswith("#")
+
+
+def test_what_the_command_line_says_goes_before_the_file(
+    finished: Finished, regraft: Regraft
+) -> None:
+    shown = regraft("run", finished.study, "--home", finished.home, "--budget", "0.05s", "--json")
+    assert shown.code == 2
+    assert last_json(shown.out)["error"]["kind"] == "BudgetError"
+
+
+@pytest.mark.parametrize(
+    ("target", "code", "status"), [(NOT_MET, 3, "not_met"), (UNDECIDED, 4, "undecided")]
+)
+def test_the_exit_code_tells_whether_the_target_is_met(
+    target: str, code: int, status: str, finished: Finished, regraft: Regraft
+) -> None:
+    # another target is another study; its runs are taken from the one before
+    shown = regraft(
+        "run", finished.study, "--target", target, "--home", finished.home, "--json", "--quiet"
+    )
+    assert shown.code == code, shown.err
+    assert last_json(shown.out)["target"]["status"] == status
+
+
+def test_studies_and_runs_are_listed(finished: Finished, regraft: Regraft) -> None:
+    listed = last_json(regraft("studies", "--home", finished.home, "--json").out)["studies"]
+    (own,) = [one for one in listed if one["study"] == finished.id]
+    assert (own["name"], own["status"]) == ("digits", "done")
+    assert own["verdict"] == finished.printed["verdict"]["sentence"]
+    assert own["seconds"] > 0
+    table = regraft("studies", "--home", finished.home).out
+    assert finished.id in table
+    found = last_json(regraft("runs", finished.id, "--home", finished.home, "--json").out)
+    assert found["study"] == finished.id
+    runs = {one["run"]: one for one in found["runs"]}
+    assert {one["run"] for one in finished.printed["runs"]} <= set(runs)
+    rates = {one["protocol"]: one["learning_rate"] for one in found["runs"]}
+    assert rates["linear-probe"] is None
+    assert rates["small-lora"] > 0
+    assert all(0 <= one["metrics"]["accuracy"] <= 1 for one in runs.values())
+    text = regraft("runs", finished.id[:6], "--home", finished.home).out
+    assert "│ Linear probe · 120 labels " in text
+    assert "│ From scratch, rate 0.001 · 120 " in text
+    assert all(one[:12] in text for one in runs)
+
+
+@pytest.mark.parametrize(
+    ("name", "starts"), [("a.html", "<!doctype html>"), ("a.md", "# "), ("a.json", "{")]
+)
+def test_reports_are_written_in_three_forms(
+    name: str, starts: str, finished: Finished, regraft: Regraft
+) -> None:
+    shown = regraft("report", finished.id, "-o", name, "--home", finished.home)
+    assert (shown.code, shown.out) == (0, f"wrote {name}\n")
+    text = Path(name).read_text(encoding="utf-8")
+    assert text.lower().startswith(starts)
+    assert "Linear probe" in text
+    if name.endswith(".json"):
+        assert json.loads(text)["study"]["id"] == finished.id
+
+
+def test_two_runs_are_compared_paired(finished: Finished, regraft: Regraft) -> None:
+    runs = {one["protocol"]: one["run"] for one in finished.printed["runs"]}
+    pair = runs["linear-probe"], runs["majority"][:10]
+    found = last_json(regraft("compare", *pair, "--home", finished.home, "--json").out)
+    assert (found["metric"], found["n"], found["tie"]) == ("accuracy", 20, False)
+    assert 0 < found["low"] <= found["difference"] <= found["high"]
+    text = regraft("compare", *pair, "--home", finished.home).out
+    assert text.startswith("linear-probe − majority: accuracy +0.")
+    assert "not a tie" in text
+
+
+def test_a_run_comes_out_identical(finished: Finished, regraft: Regraft) -> None:
+    runs = {one["protocol"]: one["run"] for one in finished.printed["runs"]}
+    for protocol in ("linear-probe", "small-lora"):
+        shown = regraft("verify", runs[protocol], "--home", finished.home, "--json")
+        assert (shown.code, shown.err) == (0, "")
+        assert last_json(shown.out) == {"run": runs[protocol], "same": True, "difference": 0.0}
+    text = regraft("verify", runs["linear-probe"], "--home", finished.home).out
+    assert text == f"run {runs['linear-probe']}: identical\n"
+
+
+def test_a_result_that_is_another_is_told(finished: Finished, regraft: Regraft) -> None:
+    run = {one["protocol"]: one["run"] for one in finished.printed["runs"]}["centroid"]
+    ledger = Ledger.open(finished.home)
+    sound = ledger.runs.result(run)
+    assert sound is not None
+    other = {**sound.arrays, "logits": sound.arrays["logits"] + np.float32(0.25)}
+    ledger.runs.save_result(Done(run, sound.summary, sound.load_state(), other))
+    shown = regraft("verify", run, "--home", finished.home)
+    assert (shown.code, shown.out) == (5, f"run {run}: differs by up to 0.25\n")
+    ledger.runs.save_result(Done(run, sound.summary, sound.load_state(), sound.arrays))
+    assert regraft("verify", run, "--home", finished.home, "--quiet").code == 0
+    ledger.close()
+
+
+def write_digits(folder: Path, n: int = 6) -> Path:
+    folder.mkdir()
+    task = Task.read("zoo:digits")
+    for number, one in enumerate(task.sealed.inputs.inputs[:n]):
+        Image.fromarray(one).save(folder / f"{number}.png")
+    return folder
+
+
+def test_predictions_are_a_table(finished: Finished, regraft: Regraft, tmp_path: Path) -> None:
+    from regraft.study import Result
+
+    graft, data = finished.printed["best"]["graft"], write_digits(tmp_path / "new")
+    shown = regraft("predict", graft, data)
+    assert (shown.code, shown.err) == (0, "")
+    rows = list(csv.DictReader(io.StringIO(shown.out)))
+    probabilities = [f"p({digit})" for digit in range(10)]
+    assert list(rows[0]) == ["item", "label", *probabilities, "confidence"]
+    assert [row["item"] for row in rows] == [f"{number}.png" for number in range(6)]
+    for row in rows:
+        values = {name: float(row[name]) for name in probabilities}
+        assert math.isclose(sum(values.values()), 1.0, abs_tol=1e-5)
+        assert max(values, key=values.__getitem__) == f"p({row['label']})"
+        assert math.isclose(max(values.values()), float(row["confidence"]), abs_tol=1e-6)
+    written = regraft("predict", graft, data, "-o", "out.csv")
+    assert (written.code, written.out) == (0, "wrote out.csv\n")
+    assert Path("out.csv").read_text(encoding="utf-8") == shown.out.replace("\r\n", "\n")
+    plain = last_json(regraft("predict", graft, data, "--json").out)["predictions"]
+    assert [one["label"] for one in plain] == [row["label"] for row in rows]
+    ledger = Ledger.open(finished.home)
+    record = ledger.studies.record(finished.id)
+    assert record is not None
+    paths = [str(path) for path in sorted(data.iterdir())]
+    best = Result(finished.id, record, finished.home).best
+    assert best.predict(paths) == [row["label"] for row in rows]
+    ledger.close()
+
+
+def test_a_plan_trains_nothing(finished: Finished, regraft: Regraft, tmp_path: Path) -> None:
+    shown = regraft("plan", finished.study, "--home", tmp_path / "other", "--json")
+    rows = last_json(shown.out)["plan"]
+    assert shown.code == 0
+    assert all(row["reason"] for row in rows)
+    assert [row["role"] for row in rows][-1] == "candidate"
+    assert {row["protocol"] for row in rows} >= {"majority", "scratch", "small-lora"}
+    assert all(row["seconds"] > 0 for row in rows if row["runs"])
+    ledger = Ledger.open(tmp_path / "other")
+    (study,) = ledger.studies.all()
+    assert ledger.runs.of(study.id) == []
+    ledger.close()
+    table = regraft("plan", finished.study, "--home", tmp_path / "other", "--budget", "2s").out
+    assert "Plan" in table
+    assert "control: always runs" in " ".join(table.split())
+
+
+def test_data_are_inspected_with_and_without_a_backbone(regraft: Regraft, tmp_path: Path) -> None:
+    card = last_json(regraft("inspect", "zoo:digits", "--json").out)
+    assert len(card["classes"]) == 10
+    more = ("--backbone", "zoo:glyphs", "--home", tmp_path / "home", "--json")
+    with_backbone = last_json(regraft("inspect", "zoo:digits", *more).out)
+    known = {key for key, value in card.items() if value is not None}
+    assert {key for key, value in with_backbone.items() if value is not None} > known
+    assert "## Task card" in regraft("inspect", "zoo:digits").out
+
+
+def test_what_is_cleaned_comes_back(finished: Finished, regraft: Regraft, tmp_path: Path) -> None:
+    data = write_digits(tmp_path / "new", 2)
+    before = regraft("predict", finished.printed["best"]["graft"], data).out
+    freed = last_json(regraft("clean", "--home", finished.home, "--json").out)
+    assert freed["cache_bytes"] > 0
+    assert regraft("clean", "--home", finished.home).out == "freed 0.0 MB\n"
+    assert regraft("report", finished.id, "-o", "a.html", "--home", finished.home).code == 0
+    assert regraft("predict", finished.printed["best"]["graft"], data).out == before
+    run = finished.printed["best"]["run"]
+    assert regraft("verify", run, "--home", finished.home).code == 0
+    again = regraft("run", finished.study, "--home", finished.home, "--json")
+    assert last_json(again.out) == finished.printed
+
+
+def test_the_doctor_looks_at_the_installation(regraft: Regraft, tmp_path: Path) -> None:
+    found = last_json(regraft("doctor", "--home", tmp_path / "home", "--json").out)
+    assert found["ledger"] == str(tmp_path / "home")
+    assert {"torch", "transformers", "free disk", "processor", "GPU"} <= set(found)
+    assert "regraft doctor" in regraft("doctor", "--home", tmp_path / "home").out
+    (tmp_path / "bad").mkdir()
+    (tmp_path / "bad" / "ledger.db").write_bytes(b"no database" * 300)
+    ill = regraft("doctor", "--home", tmp_path / "bad")
+    assert ill.code == 0, ill.err
+    assert "is damaged" in " ".join(ill.out.replace("│", " ").split())
+    assert "look at this" in ill.out
+
+
+@pytest.mark.parametrize("what", ["study", "protocol"])
+def test_schemas_are_printed(what: str, regraft: Regraft) -> None:
+    schema = last_json(regraft("schema", what).out)
+    assert schema["type"] == "object"
+    assert schema["additionalProperties"] is False
+    named = {
+        "study": {"task", "backbones", "budget", "protocols"},
+        "protocol": {"name", "head", "train", "modules", "rate", "fit"},
+    }
+    assert named[what] <= set(schema["properties"])
+    for reference in references(schema):
+        assert reference.removeprefix("#/$defs/") in schema["$defs"]
+
+
+def references(schema: Any) -> list[str]:
+    """Return every reference of a schema to another of its parts."""
+    if isinstance(schema, list):
+        return [one for value in schema for one in references(value)]
+    if not isinstance(schema, dict):
+        return []
+    inner = [one for value in schema.values() for one in references(value)]
+    return [schema["$ref"], *inner] if isinstance(schema.get("$ref"), str) else inner
+
+
+# Ctrl-C
+
+
+def test_ctrl_c_stops_at_a_checkpoint_and_the_same_command_goes_on(
+    finished: Finished, regraft: Regraft, tmp_path: Path
+) -> None:
+    home = tmp_path / "home"
+    command = [sys.executable, "-m", "regraft", "run", str(finished.study)]
+    command += ["--home", str(home), "--budget", "100m", "--json"]
+    ledger = Ledger.open(home)
+    running = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=tmp_path
+    )
+    wait_for_training(ledger, running)
+    running.send_signal(signal.SIGINT)
+    out, err = running.communicate()
+    assert running.returncode == 130, err
+    assert err == "regraft: interrupted; the same command goes on from here\n"
+    assert json.loads(out)["error"]["kind"] == "Interrupted"
+    (study,) = ledger.studies.all()
+    assert "open" in {one.status for one in ledger.runs.of(study.id)}
+    assert study.verdict is None
+    assert not (home / "grafts").exists()
+    ledger.close()
+    shown = regraft(*command[3:])
+    assert shown.code == 0, shown.err
+    whole = regraft(*command[3:6], tmp_path / "whole", *command[7:])
+    keys = ("run", "protocol", "status", "validation", "test", "parameters_trained")
+    numbers = [
+        [{key: one[key] for key in keys} for one in last_json(each.out)["runs"]]
+        for each in (shown, whole)
+    ]
+    assert numbers[0] == numbers[1]
+
+
+def wait_for_training(ledger: Ledger, running: subprocess.Popen[str]) -> None:
+    """Return when the study trains its first run from scratch."""
+    while running.poll() is None:
+        runs = [one for study in ledger.studies.all() for one in ledger.runs.of(study.id)]
+        if any(one.protocol == "scratch" for one in runs):
+            return
+        os.sched_yield()
+    raise AssertionError(running.communicate())
+
+
+# the live table
+
+
+def events() -> Generator[Event, str | None, None]:
+    summary = {"metrics": {"accuracy": 0.875, "log_loss": 0.1}, "seconds": 75.0}
+    yield Started("aaa", 0, 1200, 90_000)
+    yield Preflight("aaa", ("fine",), ())
+    yield Step("aaa", 40, 200, 0.6931, 1e-3, 0.1)
+    yield Evaluation("aaa", "fit", 1, 40, {"accuracy": 0.8125}, 1.0)
+    yield Done("aaa", summary, {}, {})
+    yield Started("bbb", 0, 0, 0)
+    yield Done("bbb", {**summary, "seconds": 0.25}, {}, {})
+    yield Started("ccc", 0, 5, 10)
+    yield Failed("ccc", "diverged at step 3 [of 9]", 1.0)
+    yield Started("ddd", 0, 5, 10)
+    yield Step("ddd", 7, 120, 2.3026, 1e-3, 0.1)
+
+
+TITLES = {
+    "aaa": "LoRA, rate 0.001 · 120 labels",
+    "bbb": "Linear probe · 120 labels",
+    "ccc": "From scratch · 120 labels",
+    "ddd": "Full fine-tuning, seed 2",
+}
+
+
+def test_the_live_table_shows_each_run_as_it_stands() -> None:
+    console = Console(width=100, file=io.StringIO(), force_terminal=True, color_system=None)
+    progress = Progress(
+        console, metric="accuracy", titles=TITLES.__getitem__, remaining=lambda: 615.0
+    )
+    assert progress.watch(events(), live=True)
+    last = console.file.getvalue().rpartition("4 runs · ")[2]  # type: ignore[attr-defined]
+    lines = [line.strip() for line in last.splitlines()]
+    assert lines[0] == "10 min 15 s of the budget left"
+    cells = [[one.strip() for one in line.split("│")[1:-1]] for line in lines if "│" in line]
+    assert cells == [
+        [TITLES["aaa"], "40/200", "0.693", "0.875", "done, 1 min 15 s"],
+        [TITLES["bbb"], "", "", "0.875", "done, 0.2 s"],
+        [TITLES["ccc"], "", "", "", "failed: diverged at step 3 [of 9]"],
+        [TITLES["ddd"], "7/120", "2.303", "", "training"],
+    ]
