@@ -382,6 +382,15 @@ def test_without_json_there_is_only_the_sentence(regraft: Regraft, tmp_path: Pat
     )
 
 
+def test_bad_items_that_are_allowed_are_counted(regraft: Regraft, tmp_path: Path) -> None:
+    data = bad.spoilt_photos(tmp_path / "data", lambda _: b"", n_bad=1)
+    assert said(regraft("inspect", data, "--json"))["where"] == str(data)
+    shown = regraft("inspect", data, "--allow-bad", "--json")
+    assert shown.code == 0, shown.err
+    assert "ants/0.png" in shown.out
+    assert regraft("inspect", data, "--allow-bad").out.count("1 unreadable") == 1
+
+
 # grafts
 
 
