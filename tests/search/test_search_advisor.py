@@ -107,7 +107,7 @@ def test_training_from_scratch_takes_at_most_a_third(budget: float) -> None:
     epoch = epoch_of("scratch")
     spent = terms.n_rates * terms.epochs * epoch
     assert spent <= max(budget / 3, epoch)
-    assert f"capped at a third of the budget ({budget / 3:.0f} s)" in terms.reason
+    assert "capped at a third of the budget (" in terms.reason
     assert f" {terms.n_rates} learning rate" in terms.reason
     assert terms.reason.endswith(f"of at most {terms.epochs} epochs")
 

@@ -94,13 +94,18 @@ def admit(
     return _admit_candidate(arm, cost, available=remaining - reserved)
 
 
+def _span(seconds: float) -> str:
+    """Return seconds for people; below zero there is nothing left."""
+    return f"{max(seconds, 0.0):.{0 if seconds >= 10 else 1}f} s"
+
+
 def _admit_control(arm: Arm, cost: CostModel, remaining: float) -> Admission:
     seconds = cost.run(arm.candidates[0])
     if arm.role == "control_without_fine_tuning":
         seconds += cost.feature_pass
     if seconds > remaining:
         raise BudgetError(
-            f"{arm.title} needs about {seconds:.0f} s and {max(remaining, 0):.0f} s are left, but "
+            f"{arm.title} needs about {_span(seconds)} and {_span(remaining)} are left, but "
             "controls must always run. Raise the budget.",
             where="budget",
         )
@@ -114,7 +119,7 @@ def _admit_scratch(arm: Arm, cost: CostModel, *, budget: float, remaining: float
     cap = SCRATCH_SHARE * budget
     if epoch > remaining:
         raise BudgetError(
-            f"one epoch from scratch needs about {epoch:.0f} s and {max(remaining, 0):.0f} s are "
+            f"one epoch from scratch needs about {_span(epoch)} and {_span(remaining)} are "
             "left, but controls must always run. Raise the budget.",
             where="budget",
         )
@@ -123,7 +128,7 @@ def _admit_scratch(arm: Arm, cost: CostModel, *, budget: float, remaining: float
     if epochs < 1:
         epochs, n_rates = max(1, min(asked, int(cap / epoch))), 1
     reason = (
-        f"control: always runs; capped at a third of the budget ({cap:.0f} s): "
+        f"control: always runs; capped at a third of the budget ({_span(cap)}): "
         f"{_rates(n_rates)} of at most {epochs} epochs"
     )
     return Admission(True, reason, n_rates, epochs, epochs * epoch)
@@ -139,13 +144,13 @@ def _admit_candidate(arm: Arm, cost: CostModel, *, available: float) -> Admissio
     if epochs < min(FEWEST_EPOCHS, asked):
         return Admission(
             False,
-            f"{_rates(n_rates)} of {asked} epochs need about {whole:.0f} s; "
-            f"{max(available, 0):.0f} s are left beside the reserve for repetitions",
+            f"{_rates(n_rates)} of {asked} epochs need about {_span(whole)}; "
+            f"{_span(available)} are left beside the reserve for repetitions",
             estimated_seconds=epoch * asked + cost.feature_pass,
         )
-    reason = f"about {epoch * epochs * n_rates:.0f} s for {_rates(n_rates)}"
+    reason = f"about {_span(epoch * epochs * n_rates)} for {_rates(n_rates)}"
     if epochs < asked:
-        reason += f"; {asked} epochs cut to {epochs} to fit in {available:.0f} s"
+        reason += f"; {asked} epochs cut to {epochs} to fit in {_span(available)}"
     return Admission(True, reason, n_rates, epochs, epoch * epochs + cost.feature_pass)
 
 
@@ -174,7 +179,7 @@ def contenders(tied: Sequence[Arm], values: Mapping[str, float]) -> list[Arm]:
 def admit_repetition(arm: Arm, *, estimated: float, remaining: float, number: int) -> Admission:
     """Decide whether a contender is repeated once more with another seed."""
     if estimated > remaining:
-        reason = f"about {estimated:.0f} s needed, {max(remaining, 0):.0f} s left"
+        reason = f"about {_span(estimated)} needed, {_span(remaining)} left"
         return Admission(False, reason, estimated_seconds=estimated)
     reason = f"{arm.title} ties with the best: seed {number + 1}"
     return Admission(True, reason, estimated_seconds=estimated)
@@ -183,6 +188,6 @@ def admit_repetition(arm: Arm, *, estimated: float, remaining: float, number: in
 def admit_curve(*, estimated: float, remaining: float, number: int) -> Admission:
     """Decide whether the label-efficiency curve is drawn once more with other labels."""
     if estimated > remaining:
-        reason = f"about {estimated:.0f} s needed, {max(remaining, 0):.0f} s left"
+        reason = f"about {_span(estimated)} needed, {_span(remaining)} left"
         return Admission(False, reason, estimated_seconds=estimated)
     return Admission(True, f"label-efficiency curve, draw {number + 1}", 1, 1, estimated)
