@@ -9,7 +9,7 @@ import torch
 
 from regraft.errors import BudgetError, LedgerError
 from regraft.measure.metrics import METRICS
-from regraft.search.advisor import MOST_CONTENDERS
+from regraft.search.advisor import MOST_CONTENDERS, Admission
 from regraft.search.arms import study_arms
 from regraft.search.label_efficiency import efficiency_arms
 from regraft.search.ladder import Ladder
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from regraft.ledger.ledger import Ledger
+    from regraft.study import Study
 
 
 @pytest.fixture(scope="module")
@@ -35,9 +36,17 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 BUDGETS = {"label_budgets": [1, 3], "seeds": 1}
 
 
+def with_a_short_scratch(study: Study) -> Study:
+    """Decide, as a small budget would, that training from scratch gets two epochs at one rate."""
+    study.register()
+    terms = Admission(True, "decided before", n_rates=1, epochs=2, estimated_seconds=1.0)
+    study.ledger.decisions.decide(study.id, "arm/scratch", terms.to_json)
+    return study
+
+
 @pytest.fixture(scope="module")
 def record(home: Path, lora: str) -> dict[str, Any]:
-    return run_whole(small_study(home, [lora], **BUDGETS))
+    return run_whole(with_a_short_scratch(small_study(home, [lora], **BUDGETS)))
 
 
 def decisions(ledger: Ledger, study: str) -> list[tuple[str, dict[str, Any]]]:
@@ -89,7 +98,7 @@ def test_label_subsets_are_nested_and_of_the_planned_size(
 def test_a_study_of_another_name_takes_all_that_was_trained(
     record: dict[str, Any], home: Path, lora: str
 ) -> None:
-    study = small_study(home, [lora], name="again", **BUDGETS)
+    study = with_a_short_scratch(small_study(home, [lora], name="again", **BUDGETS))
     again = run_whole(study)
     assert again["study"]["id"] != record["study"]["id"]
     assert again["test_openings"] == 2
@@ -109,18 +118,10 @@ def test_a_budget_that_is_spent_names_the_control(lora: str, tmp_path: Path) -> 
 
 
 def test_an_admission_that_was_decided_is_replayed(lora: str, tmp_path: Path) -> None:
-    study = small_study(tmp_path, [lora])
+    study = with_a_short_scratch(small_study(tmp_path, [lora]))
     shared = around(study)
-    left_out = {
-        "admitted": False,
-        "reason": "decided before",
-        "n_rates": 1,
-        "epochs": 1,
-        "estimated_seconds": 1.0,
-    }
-    study.ledger.decisions.decide(study.id, "arm/small-lora", lambda: left_out)
-    fewer = {**left_out, "admitted": True, "epochs": 2}
-    study.ledger.decisions.decide(study.id, "arm/scratch", lambda: fewer)
+    left_out = Admission(False, "decided before")
+    study.ledger.decisions.decide(study.id, "arm/small-lora", left_out.to_json)
     ladder = Ladder(shared, study.task)
     for _ in ladder.events(study.arms, seeds=1):
         pass
