@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, final
 
@@ -44,6 +45,7 @@ class Backbone:
 
     def __init__(self, reference: str, *, trust_remote_code: bool = False) -> None:
         self.encoder: Encoder = load_backbone(reference, trust_remote_code=trust_remote_code)
+        self._trusts = trust_remote_code
         self.reference = self.encoder.reference
         self.kind = self.encoder.preprocess.kind
         self.blocks = self.encoder.blocks
@@ -56,6 +58,14 @@ class Backbone:
             f"Backbone({self.reference!r}: {self.kind}, {len(self.blocks)} blocks, "
             f"{self.width} features)"
         )
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle as the reference: weights lie where they lay, and code is not pickled."""
+        return partial(Backbone, trust_remote_code=self._trusts), (self.reference,)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Backbone:
+        """Return itself: it is never changed, and scikit-learn's `clone` copies parameters."""
+        return self
 
     def features(self, inputs: Sequence[Any]) -> np.ndarray[Any, Any]:
         """Return pooled features, shape (n, width), float32.

@@ -69,6 +69,7 @@ def plan_study(study: Study) -> list[dict[str, Any]]:
     ladder = Ladder(study.surroundings(Clock(study.ledger, study.id, budget)), study.task)
     costs = {arm.key: ladder.cost(arm) for arm in study.arms}
     reserved = RESERVED_SHARE * (2 if study.spec.label_budgets else 1) * budget
+    kept = reserved / 2 if study.spec.label_budgets else 0.0
     remaining = budget
     rows: list[dict[str, Any]] = []
     admitted: list[Arm] = []
@@ -77,7 +78,12 @@ def plan_study(study: Study) -> list[dict[str, Any]]:
         twin = twin_of(arm, admitted, cost.n_blocks)
         try:
             terms = admit(
-                arm, cost, budget=budget, remaining=remaining, reserved=reserved, twin=twin
+                arm,
+                cost,
+                budget=budget,
+                remaining=remaining,
+                reserved=reserved if any(one.role == "candidate" for one in admitted) else kept,
+                twin=twin,
             )
         except BudgetError as error:
             rows.append(_plan_row(arm, Admission(False, str(error))))

@@ -52,7 +52,7 @@ class Progress:
     loss_items: int = 0
     examples_seen: int = 0
     best_metric: float | None = None
-    best_log_loss: float = math.inf
+    best_log_loss: float | None = None
     best_epoch: int = 0
     best_step: int = 0
     stale_epochs: int = 0
@@ -87,6 +87,7 @@ class Fit:
         self._weights = _loss_weights(job, stage)
         self._progress = Progress()
         self._best: dict[str, torch.Tensor] | None = None
+        self._statistics = dict(model.named_buffers()) if model.learns_statistics else {}
         self._checkpoint_at = time.monotonic()
         largest = self._batch_size + 1  # a last single item joins the batch before
         self._sizes = [(0, largest), *_recorded_sizes(job, stage)]
@@ -108,6 +109,8 @@ class Fit:
             yield from self._evaluate(0)
         if self._best is None:
             self._best = self._model.state()
+            if not all(bool(tensor.isfinite().all()) for tensor in self._best.values()):
+                raise DivergedError(f"weights are not finite {self._where()}")
         self._model.load_state(self._best)
         depth = self._loader.kept_depth(self._lowest_open(self._progress.epoch))
         logits, features = self._outputs(min(depth, self._model.trains.lowest_depth))
@@ -120,6 +123,7 @@ class Fit:
         depth = self._loader.kept_depth(lowest)
         batches = self._batches(progress.epoch)
         self._model.set_modes(lowest)
+        asked = False
         while progress.position < len(batches):
             asked = yield from self._step(batches[progress.position], depth)
             progress.position += 1
@@ -140,7 +144,8 @@ class Fit:
             yield from self._evaluate(depth, train_loss=loss)
         if self._was_finished():
             return True
-        return self._is_checkpoint_due() and (yield from self._checkpoint())
+        due = asked or self._is_checkpoint_due()
+        return due and (yield from self._checkpoint())
 
     def _is_checkpoint_due(self) -> bool:
         return time.monotonic() - self._checkpoint_at >= self._job.checkpoint_seconds
@@ -148,24 +153,24 @@ class Fit:
     def _step(self, rows: np.ndarray[Any, Any], depth: int) -> Generator[Event, str | None, bool]:
         """Take one optimiser step; True when the driver answers that it wants a checkpoint."""
         progress, started = self._progress, time.monotonic()
+        before = self._moved_by_a_pass()
         while True:
             try:
-                loss = self._accumulate(rows, depth)
+                losses = self._accumulate(rows, depth)
                 break
-            except torch.OutOfMemoryError:
-                self._optimiser.forget_gradients()
+            except torch.OutOfMemoryError as error:
+                self._forget_pass(before)
                 size = min(self._size(), len(rows))
                 if size == 1:
-                    raise
+                    raise _no_memory(error) from error
             yield from self._halve(size)
         rate = self._optimiser.rate(progress.step)
         norm = self._optimiser.step(progress.step)
-        if not (math.isfinite(loss) and math.isfinite(norm)):
-            raise DivergedError(
-                f"loss {loss:.4g}, gradient norm {norm:.4g} at step {progress.step + 1} of "
-                f"{self._total} (learning rate {rate:.3g})"
-            )
+        *parts, norm = torch.stack([*losses, norm]).tolist()  # the one wait for the device
+        loss = math.fsum(parts) if len(parts) > 1 else parts[0]
         progress.step += 1
+        if not (math.isfinite(loss) and math.isfinite(norm)):
+            raise DivergedError(f"loss {loss:.4g}, gradient norm {norm:.4g} {self._where()}")
         progress.loss_sum += loss * len(rows)
         progress.loss_items += len(rows)
         progress.examples_seen += len(rows)
@@ -174,12 +179,16 @@ class Fit:
         answer = yield Step(self._job.run, progress.step, self._total, loss, rate, seconds)
         return answer == CHECKPOINT
 
-    def _accumulate(self, rows: np.ndarray[Any, Any], depth: int) -> float:
-        """Add up the gradient of the mean loss over `rows`, in parts that fit in memory."""
+    def _accumulate(self, rows: np.ndarray[Any, Any], depth: int) -> list[torch.Tensor]:
+        """Add up the gradient of the mean loss over `rows`, in parts that fit in memory.
+
+        Returns:
+            What each part adds to the loss.
+        """
         progress = self._progress
         draw = (self._stage.name, progress.epoch, progress.position)
         batch = self._loader.training(rows, depth=depth, draw=draw)
-        total = 0.0
+        losses = []
         weight_sum = self._weight_sum(batch.labels)
         for part in _parts(batch, self._size()):
             with autocast(self._job.precision, self._job.device):
@@ -194,8 +203,8 @@ class Fit:
             share = self._weight_sum(part.labels) / weight_sum
             loss = loss * share
             loss.backward()
-            total += float(loss.detach())
-        return total
+            losses.append(loss.detach())
+        return losses
 
     def _weight_sum(self, labels: torch.Tensor) -> float:
         return float(len(labels)) if self._weights is None else float(self._weights[labels].sum())
@@ -216,14 +225,17 @@ class Fit:
     ) -> Generator[Event, str | None, None]:
         progress, job = self._progress, self._job
         logits, _ = self._outputs(depth)
+        if not np.isfinite(logits).all():
+            raise DivergedError(f"logits of validation items are not finite {self._where()}")
         labels = job.data.labels[self._stage.validation]
         metrics = all_scores(softmax(logits), labels, job.data.costs)
         # A metric that is not defined here (AUROC of one class) leaves the choice to the log loss.
         value = METRICS[job.data.metric].sign * metrics.get(job.data.metric, 0.0)
         best = progress.best_metric
-        ties = best is not None and value == best and metrics["log_loss"] < progress.best_log_loss
-        if best is None or value > best or ties:
-            progress.best_metric, progress.best_log_loss = value, metrics["log_loss"]
+        log_loss = metrics["log_loss"]
+        least = progress.best_log_loss
+        if best is None or least is None or value > best or (value == best and log_loss < least):
+            progress.best_metric, progress.best_log_loss = value, log_loss
             progress.best_epoch, progress.best_step = progress.epoch, progress.step
             progress.stale_epochs = 0
             self._best = self._model.state()
@@ -281,22 +293,35 @@ class Fit:
         opened = load("unfreeze", unfreeze["kind"]).lowest_open(
             spec, epoch=epoch, from_depth=from_depth, n_blocks=n_blocks
         )
-        return max(int(opened), lowest)
+        return lowest if opened <= from_depth else max(int(opened), lowest)
 
     def _open(self, lowest: int) -> None:
         """Let gradients flow to the declared parameters from block `lowest` on."""
-        backbone, trains = self._model.backbone, self._model.trains
-        fully_open = lowest <= trains.lowest_depth
         for name, parameter in self._model.named_parameters():
-            declared = name in trains.names
-            if declared and name.startswith("backbone.") and not fully_open:
-                declared = backbone.depth_of(name.removeprefix("backbone.")) >= lowest
-            parameter.requires_grad_(declared)
+            part, _, inner = name.partition(".")
+            is_open = part == "head" or self._model.is_open(inner, lowest)
+            parameter.requires_grad_(is_open and name in self._model.trains.names)
 
     def _was_finished(self) -> bool:
         """Whether it was decided in an earlier sitting that this fit ends where it stands now."""
         decided = self._job.adjustments.get(f"finish/{self._stage.name}")
         return decided is not None and int(decided["at_step"]) <= self._progress.step
+
+    def _moved_by_a_pass(self) -> dict[str, torch.Tensor]:
+        """Return copies of what a forward pass moves, so that one cut short leaves no trace."""
+        kept = {f"random/{n}": t for n, t in random_state().items()}
+        return kept | {f"model/{n}": t.clone() for n, t in self._statistics.items()}
+
+    def _forget_pass(self, before: Mapping[str, torch.Tensor]) -> None:
+        self._optimiser.forget_gradients()
+        set_random_state(_under(before, "random/"))
+        for name, value in _under(before, "model/").items():
+            self._statistics[name].copy_(value)
+
+    def _where(self) -> str:
+        step = self._progress.step
+        rate = self._optimiser.rate(max(step - 1, 0))
+        return f"at step {step} of {self._total} (learning rate {rate:.3g})"
 
     def _is_stale(self) -> bool:
         return self._progress.stale_epochs >= self._patience

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from regraft.features.store import ArrayStore
 
 _SAMPLE_ITEMS = 16
+_PASSES = 6
 _SOLVE_SECONDS_PER_ITEM = 5e-4  # path of 20 strengths on a few hundred features
 HEAD_SHARE = 0.02
 """Time of the head alone, as a share of the backbone's pass."""
@@ -69,14 +70,15 @@ class CostModel:
 def measure_forward(backbone: Backbone, prepared: ArrayStore, *, depth: int) -> float:
     """Return the seconds per item of a forward pass from a depth on, batched.
 
-    The faster of two passes over a few items; 0 is the whole pass, stem and collation included.
+    The fastest of several passes over a few items, as other work on the machine only slows them;
+    0 is the whole pass, stem and collation included.
     """
     rows = np.linspace(0, len(prepared) - 1, min(_SAMPLE_ITEMS, len(prepared))).astype(int)
     seconds = []
     with torch.no_grad():
         batch = backbone.preprocess.collate(prepared.gather(rows))
         hidden = backbone.hidden(batch, depth=depth) if depth else None
-        for _ in range(3):
+        for _ in range(_PASSES):
             started = time.perf_counter()
             if hidden is None:
                 backbone.features(backbone.preprocess.collate(prepared.gather(rows)))

@@ -109,13 +109,13 @@ class Ladder:
         costs = {arm.key: self.cost(arm) for arm in arms}
         share = RESERVED_SHARE * (2 if more_follows else 1)
         reserved = share * self._around.clock.budget
+        kept = reserved / 2 if more_follows else 0.0
         for arm in order(arms, costs):
-            admission = self._admit(arm, costs[arm.key], reserved)
+            admission = self._admit(arm, costs[arm.key], reserved, kept)
             outcome = ArmOutcome(arm, admission)
             self.outcomes.append(outcome)
             if admission.admitted:
                 yield from self._tune(outcome)
-        kept = reserved / 2 if more_follows else 0.0
         yield from self._repeat(seeds, kept)
         return self.verdict()
 
@@ -238,9 +238,11 @@ class Ladder:
             checkpoint_seconds=around.checkpoint_seconds,
         )
 
-    def _admit(self, arm: Arm, cost: CostModel, reserved: float) -> Admission:
+    def _admit(self, arm: Arm, cost: CostModel, reserved: float, kept: float) -> Admission:
         admitted = [o.arm for o in self.outcomes if o.admission.admitted]
         twin = twin_of(arm, admitted, cost.n_blocks)
+        if not any(o.arm.role == "candidate" for o in self.outcomes if o.admission.admitted):
+            reserved = kept  # without a candidate there is nothing to repeat
         value = self._around.ledger.decisions.decide(
             self._around.study,
             f"arm/{arm.key}",
