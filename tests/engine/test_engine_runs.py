@@ -17,9 +17,11 @@ from regraft.engine.adapted import build
 from regraft.engine.fit import CHECKPOINT, FINISH
 from regraft.engine.job import fold_stages
 from regraft.engine.run import execute
+from regraft.errors import DataError
 from regraft.events import Checkpoint, Done, Epoch, Evaluation, Step
 from regraft.ledger.tensors import pack, unpack
 from regraft.tasks.items import items_from
+from regraft.tasks.splits import Fold
 from regraft.tasks.unsealed import unsealed_task
 from small_backbones import save_all
 from small_jobs import events_of, job, net_backbone, resolved, rows_task
@@ -250,15 +252,33 @@ def test_bfloat16_is_used_where_asked_and_recorded_logits_are_float32(tmp_path: 
     assert np.allclose(half.arrays["logits"], plain.arrays["logits"], atol=0.2)
 
 
+def one_class_fold(task: Task, label: int, start: int) -> Fold:
+    """Return a fold that validates on six items of one class."""
+    chosen = np.flatnonzero(task.development.labels == label)[start : start + 6]
+    return Fold(np.setdiff1d(np.arange(len(task.development)), chosen), chosen)
+
+
 def test_a_metric_that_is_not_defined_on_a_fold_leaves_the_choice_to_the_log_loss(
     tmp_path: Any,
 ) -> None:
     task = rows_task(44, metric="auroc")
-    ones = np.flatnonzero(task.development.labels == 1)
-    fold = type(task.folds[0])(np.setdiff1d(np.arange(44), ones[:6]), ones[:6])
-    one = job(tmp_path, task, net_backbone(), resolved("dropout", **PROTOCOLS["dropout"]))
-    one = replace(one, data=replace(one.data, folds=(fold,)))
+    folds = (one_class_fold(task, 1, 0), one_class_fold(task, 0, 0))
+    one = job(tmp_path, task, net_backbone(), resolved("dropout", epochs=4, **PROTOCOLS["dropout"]))
+    one = replace(one, data=replace(one.data, folds=folds))
     events = events_of(one)
-    losses = [e.metrics["log_loss"] for e in events if isinstance(e, Evaluation)]
-    best = done(events).summary["stages"][0]["best_epoch"]
-    assert best == 1 + int(np.argmin(losses))
+    ended = done(events)
+    for i, stage in enumerate(ended.summary["stages"][:2]):
+        mine = [e for e in events if isinstance(e, Evaluation) and e.stage == f"fold-{i}"]
+        assert stage["best_epoch"] == 1 + int(np.argmin([e.metrics["log_loss"] for e in mine]))
+        assert stage["watched"] == "log_loss"
+    assert ended.summary["convergence"] is None
+    assert 0.0 <= ended.summary["metrics"]["auroc"] <= 1.0  # over both folds it is defined
+
+
+@pytest.mark.parametrize("name", ["dropout", "linear-probe"])
+def test_a_metric_that_is_defined_nowhere_is_refused(tmp_path: Any, name: str) -> None:
+    task = rows_task(44, metric="auroc")
+    one = job(tmp_path, task, net_backbone(), resolved(name, **PROTOCOLS.get(name, {})))
+    one = replace(one, data=replace(one.data, folds=(one_class_fold(task, 1, 0),)))
+    with pytest.raises(DataError, match="auroc is not defined on the 6 validation items"):
+        events_of(one)

@@ -21,7 +21,15 @@ if TYPE_CHECKING:
     from regraft.engine.job import Head, Job, RunData, Stage
     from regraft.protocols.insertion import Inserted
 
-_NORMALISED_BY_BATCH = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
+_WITH_STATISTICS = (
+    nn.BatchNorm1d,
+    nn.BatchNorm2d,
+    nn.BatchNorm3d,
+    nn.SyncBatchNorm,
+    nn.InstanceNorm1d,
+    nn.InstanceNorm2d,
+    nn.InstanceNorm3d,
+)
 
 
 @final
@@ -34,7 +42,7 @@ class Adapted:
         head: Maps pooled features (B, width) to logits (B, C).
         inserted: What each module of the protocol inserted, in order.
         trains: Which parameters train, in which groups, from which depth.
-        learns_statistics: Whether batch normalisation in trained blocks updates its statistics.
+        learns_statistics: Whether normalisation in trained blocks updates its running statistics.
     """
 
     backbone: Backbone
@@ -69,9 +77,9 @@ class Adapted:
         return {n: p for n, p in self.named_parameters() if n in self.trains.names}
 
     def set_modes(self, lowest_open: int) -> None:
-        """Put blocks from `lowest_open` on and inserted modules in training mode, and nothing else.
+        """Put what is open from block `lowest_open` on in training mode, and nothing else.
 
-        Batch normalisation keeps evaluating unless the backbone starts from random weights.
+        Running statistics keep evaluating unless the backbone starts from random weights.
         """
         module = self.backbone.module
         module.eval()
@@ -81,11 +89,20 @@ class Adapted:
                 depth = self.backbone.depth_of(name) if name else -1
                 if name and (depth >= max(lowest_open, 0) or (depth < 0 and self.trains.stem)):
                     child.training = self.learns_statistics or not isinstance(
-                        child, _NORMALISED_BY_BATCH
+                        child, _WITH_STATISTICS
                     )
         for inserted in self.inserted:
             for name in inserted.module_names:
-                module.get_submodule(name).train()
+                module.get_submodule(name).train(self.is_open(name, lowest_open))
+
+    def is_open(self, name: str, lowest_open: int) -> bool:
+        """Whether a part of the backbone may train where `lowest_open` is the lowest block.
+
+        An inserted module opens with the block that it is in: what lies below may be read from a
+        kept prefix, which knows nothing of the module.
+        """
+        all_open = lowest_open <= self.trains.lowest_depth
+        return all_open or self.backbone.depth_of(name) >= lowest_open
 
     def evaluate(self) -> None:
         """Put everything in evaluation mode."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -38,6 +40,24 @@ def epoch_batches(
         last = batches.pop()
         batches[-1] = np.concatenate([batches[-1], last])
     return batches
+
+
+def parts_of(batch: Batch, size: int) -> list[Batch]:
+    """Return the batch in parts of at most `size` items, as equal as can be."""
+    n = len(batch.labels)
+    if size >= n:
+        return [batch]
+    n_parts = math.ceil(n / size)
+    ends = [n * i // n_parts for i in range(n_parts + 1)]
+    return [
+        Batch(
+            {name: tensor[i:j] for name, tensor in batch.inputs.items()},
+            None if batch.hidden is None else batch.hidden[i:j],
+            batch.depth,
+            batch.labels[i:j],
+        )
+        for i, j in pairwise(ends)
+    ]
 
 
 class Loader:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import time
 from dataclasses import asdict, dataclass, field
-from itertools import pairwise
 from typing import TYPE_CHECKING, Any, final
 
 import numpy as np
@@ -13,11 +12,12 @@ import torch
 
 from regraft.config.protocol import depth_index
 from regraft.config.registry import kind_spec, load
-from regraft.engine.batches import Batch, Loader, epoch_batches
+from regraft.engine.batches import Loader, epoch_batches, parts_of
 from regraft.engine.device import autocast
 from regraft.engine.optimiser import Optimiser
 from regraft.engine.outputs import outputs
 from regraft.engine.randomness import random_state, set_random_state
+from regraft.errors import RegraftError
 from regraft.events import Adjusted, Checkpoint, Epoch, Evaluation, Event, Step
 from regraft.measure.metrics import METRICS, all_scores, softmax
 from regraft.objectives.supervised import cross_entropy
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Mapping
 
     from regraft.engine.adapted import Adapted
+    from regraft.engine.batches import Batch
     from regraft.engine.job import Job, Stage
     from regraft.engine.meter import Meter
 
@@ -35,6 +36,8 @@ FINISH = "finish"
 
 CHECKPOINT = "checkpoint"
 """What a driver sends in answer to a step to get a checkpoint right after it."""
+
+_ONE_ITEM = "more than 1 value per channel"  # torch's batch normalisation, of one item
 
 
 class DivergedError(ArithmeticError):
@@ -166,11 +169,11 @@ class Fit:
             yield from self._halve(size)
         rate = self._optimiser.rate(progress.step)
         norm = self._optimiser.step(progress.step)
-        *parts, norm = torch.stack([*losses, norm]).tolist()  # the one wait for the device
-        loss = math.fsum(parts) if len(parts) > 1 else parts[0]
+        *shares, length = torch.stack([*losses, norm]).tolist()  # the one wait for the device
+        loss = sum(shares)
         progress.step += 1
-        if not (math.isfinite(loss) and math.isfinite(norm)):
-            raise DivergedError(f"loss {loss:.4g}, gradient norm {norm:.4g} {self._where()}")
+        if not (math.isfinite(loss) and math.isfinite(length)):
+            raise DivergedError(f"loss {loss:.4g}, gradient norm {length:.4g} {self._where()}")
         progress.loss_sum += loss * len(rows)
         progress.loss_items += len(rows)
         progress.examples_seen += len(rows)
@@ -190,12 +193,9 @@ class Fit:
         batch = self._loader.training(rows, depth=depth, draw=draw)
         losses = []
         weight_sum = self._weight_sum(batch.labels)
-        for part in _parts(batch, self._size()):
-            with autocast(self._job.precision, self._job.device):
-                features = self._model.features(part.inputs, part.hidden, part.depth)
-                logits = self._model.head(features)
+        for part in parts_of(batch, self._size()):
             loss = cross_entropy(
-                logits.float(),
+                self._logits(part),
                 part.labels,
                 class_weights=self._weights,
                 label_smoothing=self._smoothing,
@@ -205,6 +205,21 @@ class Fit:
             loss.backward()
             losses.append(loss.detach())
         return losses
+
+    def _logits(self, part: Batch) -> torch.Tensor:
+        try:
+            with autocast(self._job.precision, self._job.device):
+                features = self._model.features(part.inputs, part.hidden, part.depth)
+                logits: torch.Tensor = self._model.head(features)
+        except ValueError as error:
+            if _ONE_ITEM not in str(error):
+                raise
+            raise RegraftError(
+                "batch normalisation cannot learn from a single item. Raise fit.batch_size, or "
+                "give the run more memory.",
+                where=f"a batch of {len(part.labels)}",
+            ) from error
+        return logits.float()
 
     def _weight_sum(self, labels: torch.Tensor) -> float:
         return float(len(labels)) if self._weights is None else float(self._weights[labels].sum())
@@ -352,22 +367,13 @@ def _recorded_sizes(job: Job, stage: Stage) -> list[tuple[int, int]]:
     )
 
 
-def _parts(batch: Batch, size: int) -> list[Batch]:
-    """Return the batch in parts of at most `size` items, as equal as can be."""
-    n = len(batch.labels)
-    if size >= n:
-        return [batch]
-    n_parts = math.ceil(n / size)
-    ends = [n * i // n_parts for i in range(n_parts + 1)]
-    return [
-        Batch(
-            {name: tensor[i:j] for name, tensor in batch.inputs.items()},
-            None if batch.hidden is None else batch.hidden[i:j],
-            batch.depth,
-            batch.labels[i:j],
-        )
-        for i, j in pairwise(ends)
-    ]
+def _no_memory(error: torch.OutOfMemoryError) -> RegraftError:
+    first = str(error).partition("\n")[0]
+    return RegraftError(
+        f"not even one item at a time fits ({first}). Take a smaller backbone, train from a higher "
+        "depth, or give the run more memory.",
+        where="out of memory",
+    )
 
 
 def _under(state: Mapping[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:

@@ -48,10 +48,10 @@ class Optimiser:
         """Return the rate of groups with factor 1 at a step (0 is the first)."""
         return self._peak * float(self._factor(self._spec, step=step, total=self._total))
 
-    def step(self, step: int) -> float:
-        """Clip, update, forget the gradients; return the gradient's norm before clipping."""
+    def step(self, step: int) -> torch.Tensor:
+        """Clip, update, forget the gradients; return their norm before clipping, a scalar."""
         with_gradient = [p for p in self._parameters.values() if p.grad is not None]
-        norm = float(torch.nn.utils.clip_grad_norm_(with_gradient, self._clip))
+        norm = torch.nn.utils.clip_grad_norm_(with_gradient, self._clip)
         rate = self.rate(step)
         for group, factor in zip(self._adam.param_groups, self._factors, strict=True):
             group["lr"] = rate * factor

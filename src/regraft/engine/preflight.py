@@ -10,6 +10,7 @@ import torch
 from regraft.engine.adapted import Adapted, build
 from regraft.engine.batches import Loader
 from regraft.engine.device import autocast
+from regraft.engine.randomness import random_state, set_random_state
 from regraft.objectives.supervised import cross_entropy
 
 if TYPE_CHECKING:
@@ -37,19 +38,24 @@ def preflight(job: Job, stage: Stage, model: Adapted) -> Findings:
 
     The copy is built from the seed a second time, so that it also proves that the seed was set
     before every initialisation. All depths are open, the rate is constant, and nothing decays. Only
-    parameters on the forward path are judged: those that received a gradient at all.
+    parameters on the forward path are judged: those that received a gradient at all. The run draws
+    its random numbers as if there had been no pre-flight, however many items fitted in memory.
 
     Raises:
         torch.OutOfMemoryError: Not even two items fit in memory.
     """
     n_items = _ITEMS
-    while True:
-        try:
-            return _look(job, stage, model, n_items)
-        except torch.OutOfMemoryError:
-            if n_items <= _FEWEST_ITEMS:
-                raise
-            n_items //= 2
+    random = random_state()
+    try:
+        while True:
+            try:
+                return _look(job, stage, model, n_items)
+            except torch.OutOfMemoryError:
+                if n_items <= _FEWEST_ITEMS:
+                    raise
+                n_items //= 2
+    finally:
+        set_random_state(random)
 
 
 def _look(job: Job, stage: Stage, model: Adapted, n_items: int) -> Findings:

@@ -47,6 +47,7 @@ def execute(job: Job, *, resume: Checkpoint | None = None) -> Generator[Event, s
 def _guarded(job: Job, resume: Checkpoint | None) -> Generator[Event, str | None, None]:
     """End a run that diverges or does not fit with a record, not with an exception."""
     meter = Meter(job.device, resume.progress["meter"] if resume else None)
+    _check_metric(job)
     try:
         if predictor_kind(job.protocol) is not None:
             yield from _predict(job, meter)
@@ -55,8 +56,8 @@ def _guarded(job: Job, resume: Checkpoint | None) -> Generator[Event, str | None
     except DivergedError as error:
         yield Failed(job.run, f"diverged: {error}", meter.seconds)
     except torch.OutOfMemoryError as error:
-        reason = f"out of memory, however small the batch: {str(error).splitlines()[0]}"
-        yield Failed(job.run, reason, meter.seconds)
+        first = str(error).partition("\n")[0]
+        yield Failed(job.run, f"out of memory: {first}", meter.seconds)
     except (LedgerError, DataError):
         raise  # the disk is full, or data are gone: no fault of this run, which may go on later
     except RegraftError as error:
@@ -118,7 +119,7 @@ def _train(job: Job, resume: Checkpoint | None, meter: Meter) -> Generator[Event
     features: np.ndarray[Any, Any] | None = None
     if resume:
         logits = np.asarray(resume.state["run/logits"]).copy()
-    yield from _start(job, resume)
+    parameters = yield from _start(job, resume)
     result: FitResult | None = None
     while (stage := _next_stage(job, done)) is not None:
         result = yield from _fit(job, stage, meter, resume, done, logits)
@@ -126,11 +127,11 @@ def _train(job: Job, resume: Checkpoint | None, meter: Meter) -> Generator[Event
         if len(stage.validation):
             logits[stage.validation] = result.logits
             features = result.features if len(job.data.folds) == 1 else None
-        done.append(_stage_record(stage, result))
+        done.append(_stage_record(job, stage, result))
     if result is None:
         raise AssertionError("a checkpoint is never taken after the last stage")
     rows = _validated_rows(job)
-    summary = _summary(job, meter, rows, logits, _count(result.state), done)
+    summary = _summary(job, meter, rows, logits, parameters, done)
     arrays = {"rows": rows, "logits": logits[rows]}
     if features is not None:
         arrays["features"] = features
@@ -147,19 +148,24 @@ def _next_stage(job: Job, done: list[dict[str, Any]]) -> Stage | None:
     return refit_stage(job.data, max(1, round(float(np.mean([s["best_epoch"] for s in done])))))
 
 
-def _start(job: Job, resume: Checkpoint | None) -> Generator[Event, str | None, None]:
-    """Say what will train, and check it on a copy; a resumed run was checked before."""
+def _start(job: Job, resume: Checkpoint | None) -> Generator[Event, str | None, int]:
+    """Say what will train, and check it on a copy; a resumed run was checked before.
+
+    Returns:
+        How many numbers train.
+    """
     stage = fold_stages(job.data, 1)[0]
     model = build(job, stage)
     total = sum(p.numel() for _, p in model.named_parameters())
     trained = sum(p.numel() for p in model.trained().values())
     yield Started(job.run, resume.step if resume else 0, trained, total, job.backbone.notes)
     if resume is not None:
-        return
+        return trained
     findings = preflight(job, stage, model)
     yield Preflight(job.run, findings.lines, findings.problems)
     if findings.problems:
         raise RegraftError(f"pre-flight: {'; '.join(findings.problems)}. The run was not started.")
+    return trained
 
 
 def _fit(
@@ -186,7 +192,7 @@ def _fit(
             progress = {
                 "stage": stage.name,
                 "fit": event.progress,
-                "stages": done,
+                "stages": list(done),
                 "meter": meter.figures(),
             }
             run_state: dict[str, torch.Tensor] = {"run/logits": torch.from_numpy(logits.copy())}
@@ -194,10 +200,11 @@ def _fit(
         answer = yield event
 
 
-def _stage_record(stage: Stage, result: FitResult) -> dict[str, Any]:
+def _stage_record(job: Job, stage: Stage, result: FitResult) -> dict[str, Any]:
     progress = asdict(result.progress)
     return {
         "name": stage.name,
+        "watched": _watched(job, result.progress.history),
         "n_train": len(stage.train),
         "finished_early": result.finished_early,
         "epochs": stage.epochs,
@@ -205,10 +212,36 @@ def _stage_record(stage: Stage, result: FitResult) -> dict[str, Any]:
     }
 
 
+def _watched(job: Job, history: list[dict[str, Any]]) -> str | None:
+    """Return what chose the best epoch: the study's metric, or log loss where that is undefined."""
+    if not history:
+        return None
+    is_defined = all(job.data.metric in one["metrics"] for one in history)
+    return job.data.metric if is_defined else "log_loss"
+
+
 def _validated_rows(job: Job) -> np.ndarray[Any, Any]:
     if not job.data.folds:
         return np.empty(0, np.int64)
     return np.sort(np.concatenate([fold.validation for fold in job.data.folds]))
+
+
+def _check_metric(job: Job) -> None:
+    """Refuse a metric that no logits could have on the validated items.
+
+    Raises:
+        DataError: It is not defined there.
+    """
+    rows, n_classes = _validated_rows(job), job.data.n_classes
+    if not len(rows):
+        return
+    uniform = np.full((len(rows), n_classes), 1.0 / n_classes)
+    if job.data.metric not in all_scores(uniform, job.data.labels[rows], job.data.costs):
+        raise DataError(
+            f"{job.data.metric} is not defined on the {len(rows)} validation items: they are of "
+            "one class, or there are no costs. Take another metric or other splits.",
+            where=f"run {job.run}",
+        )
 
 
 def _summary(
@@ -220,6 +253,12 @@ def _summary(
     stages: list[dict[str, Any]],
 ) -> dict[str, Any]:
     labels = job.data.labels[rows]
+    if not np.isfinite(logits[rows]).all():
+        raise RegraftError(
+            "logits of validation items are not finite. Look for infinite or missing numbers in "
+            "the inputs or the backbone's weights.",
+            where=f"run {job.run}",
+        )
     metrics = all_scores(softmax(logits[rows]), labels, job.data.costs) if len(rows) else {}
     n_labels = len(job.data.labels)
     return {
@@ -240,9 +279,9 @@ def _convergence(job: Job, stages: list[dict[str, Any]]) -> dict[str, Any] | Non
         return None
     history = stages[0]["history"]
     name = job.data.metric
-    values = [h["metrics"][name] for h in history if name in h["metrics"]]
-    if len(values) < len(history):
+    if stages[0].get("watched") != name:
         return None
+    values = [h["metrics"][name] for h in history]
     better = METRICS[name].higher_is_better
     step = convergence_step([h["step"] for h in history], values, higher_is_better=better)
     seconds = next((h["seconds"] for h in history if h["step"] == step), None)
