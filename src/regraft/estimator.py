@@ -98,7 +98,7 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def __init__(
         self,
-        backbone: str | Backbone,
+        backbone: str | Path | Backbone,
         protocol: str | Path | Mapping[str, Any] | Protocol = "lp-ft",
         *,
         learning_rate: float | None = None,
@@ -130,8 +130,7 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             ConfigError: A parameter is wrong, or the protocol could not train.
             BackboneError: The backbone cannot be loaded.
         """
-        given = self.backbone
-        backbone = given if isinstance(given, Backbone) else Backbone(given)
+        backbone = self._backbone()
         protocol = self._protocol()
         spec = self._spec(backbone, protocol)
         classes, labels = _classes(y)
@@ -180,13 +179,32 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         tags.no_validation = kind != "array"
         return tags
 
+    def _backbone(self) -> Backbone:
+        match self.backbone:
+            case Backbone() as given:
+                return given
+            case str() | Path() as reference:
+                return Backbone(str(reference))
+            case other:
+                raise ConfigError(
+                    f"{other!r} is none. Give a reference such as 'zoo:glyphs', or a Backbone.",
+                    where="backbone",
+                )
+
     def _protocol(self) -> Protocol:
         """Return the protocol with this estimator's own rate and epochs, checked as a whole."""
-        given = self.protocol
-        if isinstance(given, str | Path):
-            given = Protocol.load(given)
-        elif not isinstance(given, Protocol):
-            given = Protocol.from_dict(given)
+        match self.protocol:
+            case Protocol() as given:
+                pass
+            case str() | Path() as reference:
+                given = Protocol.load(reference)
+            case Mapping() as plain:
+                given = Protocol.from_dict(plain)
+            case other:
+                raise ConfigError(
+                    f"{other!r} is none. Give a template's name, a file, a dict or a Protocol.",
+                    where="protocol",
+                )
         data = given.resolved()
         if self.learning_rate is not None:
             data["rate"]["peak"] = self.learning_rate
@@ -252,13 +270,16 @@ class _Fit:
         return self._graft(unpack(pack(ended.state)), ended.summary, ended.arrays)
 
     def recorded(self, home: Path) -> Graft:
-        """Run it as a study of one arm in a ledger, or go on where it was interrupted."""
-        with closing(Ledger.open(home)) as ledger:
-            study = self._study()
-            configuration = resolved(self.spec)
-            ledger.studies.create(study, name=study, configuration=configuration)
-            with ledger.lock(study):
-                return self._driven(ledger, study)
+        """Run it in a ledger, or go on where it was interrupted.
+
+        All fits on the same data are one study, so that they can be compared. What is locked is
+        the one fit: those of a search may run at the same time.
+        """
+        study = f"fit-{self.task.fingerprint[:16]}"
+        own = digest_json([self.protocol, self.spec.seed, self.encoder.digest])[:16]
+        with closing(Ledger.open(home)) as ledger, ledger.lock(f"{study}-{own}"):
+            ledger.studies.create(study, name=study, configuration=resolved(self.spec))
+            return self._driven(ledger, study)
 
     def _driven(self, ledger: Ledger, study: str) -> Graft:
         device = choose_device()
@@ -284,11 +305,6 @@ class _Fit:
         if result is None:
             raise AssertionError("a run that is done has a result")
         return self._graft(result.load_state(), ended.summary, ended.arrays)
-
-    def _study(self) -> str:
-        """Return the study's id: fits that differ in anything may run at the same time."""
-        parts = [resolved(self.spec), self.protocol, self.task.fingerprint, self.encoder.digest]
-        return f"fit-{digest_json(parts)[:16]}"
 
     def _graft(
         self,
@@ -322,7 +338,8 @@ def _classes(y: Sequence[Any]) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, An
         check_classification_targets(labels)
         classes, rows = np.unique(labels, return_inverse=True)
     except (TypeError, ValueError) as error:
-        message = f"not labels of classes ({' '.join(str(error).split())}). Give one per item."
+        why = " ".join(str(error).split()).rstrip(".")
+        message = f"they are no labels of classes ({why}). Give one per item."
         raise InputError(message, where="y") from error
     if len(classes) < 2:
         message = f"only one class ({classes[0]!s}). Give labels of two classes or more."
