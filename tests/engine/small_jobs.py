@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,9 +13,12 @@ from regraft.backbones.backbone import Backbone
 from regraft.backbones.blocks import find_blocks
 from regraft.backbones.preprocess import ArrayPreprocess
 from regraft.config.protocol import ProtocolSpec, load_protocol, resolve_protocol
+from regraft.engine.fit import CHECKPOINT
 from regraft.engine.job import Job
 from regraft.engine.run import execute
+from regraft.events import Checkpoint, Done, Step
 from regraft.features.store import Cache
+from regraft.ledger.tensors import pack, unpack
 from regraft.search.arms import with_fit
 from regraft.search.bench import Bench
 from regraft.tasks.items import items_from
@@ -28,6 +32,22 @@ if TYPE_CHECKING:
     from regraft.tasks.task import Task
 
 WIDTH = 6
+FAMILIES = ("bert", "vit", "dinov2", "resnet", "convnext", "plain")
+WHOLE = {"train": {"from_depth": 0, "stem": True}, "rate": {"kind": "cosine", "peak": 1e-2}}
+PROTOCOLS: dict[str, dict[str, Any]] = {
+    "dropout": WHOLE,
+    "gradual": {
+        "train": {"from_depth": 0},
+        "unfreeze": {"kind": "gradual"},
+        "rate": {"kind": "slanted_triangular", "peak": 1e-2},
+    },
+    "scratch": {
+        "backbone": "random",
+        "head": {"kind": "linear", "start": "random"},
+        "train": {"from_depth": 0, "stem": True},
+    },
+}
+_TIMES = {"seconds", "device_seconds", "peak_memory_bytes", "joules"}
 
 
 class Net(nn.Module):
@@ -80,6 +100,20 @@ def rows_task(n: int = 44, *, seed: int = 0, n_classes: int = 2, metric: str = "
     return unsealed_task(items, classes, metric=metric, validation=0.2, seed=seed)
 
 
+def family_task(kind: str, n: int = 24) -> Task:
+    """Return two classes of texts or images."""
+    rng = np.random.default_rng(0)
+    labels = np.arange(n) % 2
+    inputs: list[Any]
+    if kind == "text":
+        inputs = [f"one film was {('good', 'bad')[i % 2]} and {i}" for i in range(n)]
+    else:
+        inputs = [rng.integers(0, 256, (16, 16, 3), dtype=np.uint8) for _ in labels]
+    items = items_from(inputs, kind)
+    items = type(items)(items.kind, items.inputs, labels, items.ids, items.digests)
+    return unsealed_task(items, ["a", "b"], metric="accuracy", validation=0.25, seed=0)
+
+
 def resolved(name: str, *, epochs: int = 2, **changes: Any) -> dict[str, Any]:
     """Return a template, or a protocol of the changes alone where the name is no template's."""
     if changes:
@@ -101,3 +135,42 @@ def job(
 def events_of(one: Job, **settings: Any) -> list[Event]:
     """Return all events of a run."""
     return list(execute(one, **settings))
+
+
+def done(events: list[Event]) -> Done:
+    """Return how a run ended, which must be with a result."""
+    assert isinstance(events[-1], Done), events[-1]
+    return events[-1]
+
+
+def timeless(value: Any) -> Any:
+    """Return plain data without what depends on time."""
+    if isinstance(value, dict):
+        return {k: timeless(v) for k, v in value.items() if k not in _TIMES}
+    return [timeless(one) for one in value] if isinstance(value, list) else value
+
+
+def assert_same(one: Done, other: Done) -> None:
+    """Compare two results bit by bit, times left out."""
+    assert timeless(one.summary) == timeless(other.summary)
+    for ours, theirs in ((one.state, other.state), (one.arrays, other.arrays)):
+        assert ours.keys() == theirs.keys()
+        assert all(np.array_equal(np.asarray(ours[k]), np.asarray(theirs[k])) for k in ours)
+
+
+def stored(checkpoint: Checkpoint) -> Checkpoint:
+    """Return a checkpoint as it comes back from the ledger."""
+    progress = json.loads(json.dumps(checkpoint.progress, allow_nan=False))
+    return Checkpoint(checkpoint.run, checkpoint.step, progress, unpack(pack(checkpoint.state)))
+
+
+def driven(one: Job, *, resume: Checkpoint | None = None) -> list[Event]:
+    """Return all events of a run that is asked for a checkpoint after every step."""
+    events, seen = execute(one, resume=resume), []
+    answer: str | None = None
+    while True:
+        try:
+            seen.append(events.send(answer))
+        except StopIteration:
+            return seen
+        answer = CHECKPOINT if isinstance(seen[-1], Step) else None
