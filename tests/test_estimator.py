@@ -148,6 +148,15 @@ def test_strings_are_texts_for_a_text_backbone(texts: Any) -> None:
     assert fitted.predict(["the film was good"]).tolist() == ["good"]
 
 
+def test_what_was_trained_on_texts_predicts_the_same_from_a_pickle(texts: Any) -> None:
+    folder, inputs, labels = texts
+    fitted = rg.TransferClassifier(folder, SHORT_LORA, epochs=2, learning_rate=1e-2)
+    fitted.fit(np.array(inputs), labels)
+    assert fitted.graft_.metrics["validation"]["accuracy"] > 0.4
+    again = pickle.loads(pickle.dumps(fitted))
+    assert np.array_equal(again.predict_proba(inputs), fitted.predict_proba(inputs))
+
+
 def test_strings_are_paths_for_an_image_backbone(digits: Any, tmp_path: Path) -> None:
     images, labels = digits
     paths = []
