@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -11,15 +12,26 @@ import torch
 from torch import nn
 
 from regraft.engine.adapted import build
+from regraft.engine.fit import DivergedError, Fit
 from regraft.engine.job import fold_stages
+from regraft.engine.meter import Meter
 from regraft.engine.preflight import preflight
-from regraft.events import Adjusted, Done, Failed, Preflight, Step
-from small_jobs import Net, events_of, job, net_backbone, resolved, rows_task
+from regraft.events import Adjusted, Failed, Preflight, Step
+from small_jobs import (
+    PROTOCOLS,
+    WHOLE,
+    Net,
+    done,
+    events_of,
+    job,
+    net_backbone,
+    resolved,
+    rows_task,
+)
 
 if TYPE_CHECKING:
     from regraft.events import Event
 
-WHOLE = {"train": {"from_depth": 0, "stem": True}, "rate": {"kind": "cosine", "peak": 1e-2}}
 BATCHES_OF_8 = {**WHOLE, "fit": {"batch_size": 8, "least_steps": 1}}
 
 
@@ -53,6 +65,21 @@ class Starving(Hungry):
     """Has no memory for a single item."""
 
     most = 0
+
+
+class Shrinking(Plain):
+    """Has memory for pre-flight, and for nothing after it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen = 0
+
+    def forward(self, values: torch.Tensor) -> torch.Tensor:
+        """Return features (B, 6)."""
+        self.seen += torch.is_grad_enabled()
+        if torch.is_grad_enabled() and self.seen > 3:
+            raise torch.OutOfMemoryError("CUDA out of memory\nTried to allocate")
+        return super().forward(values)
 
 
 class Poisoned(Plain):
@@ -93,9 +120,65 @@ class Restless(Plain):
         return super().forward(values + 0 * self.drift)
 
 
-def ended(events: list[Event]) -> Done:
-    assert isinstance(events[-1], Done), events[-1]
-    return events[-1]
+class Idle(Plain):
+    """One of its parameters is on the forward path but changes nothing."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.idle = nn.Parameter(torch.zeros(6))
+
+    def forward(self, values: torch.Tensor) -> torch.Tensor:
+        """Return features (B, 6)."""
+        return super().forward(values + 0 * self.idle)
+
+
+class Unseeded(Plain):
+    """Draws its weights from a generator that no seed reaches."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        with torch.no_grad():
+            self.parts[0][0].weight.normal_(generator=_UNSEEDED)
+
+
+_UNSEEDED = torch.Generator().manual_seed(1)
+
+
+class Vast(Plain):
+    """Has a weight that overflows when it is multiplied by a hundred."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.vast = nn.Parameter(torch.full((6, 6), 1e37))
+
+    def forward(self, values: torch.Tensor) -> torch.Tensor:
+        """Return features (B, 6)."""
+        return super().forward(values * 1e-37 @ self.vast)
+
+
+class Fragile(Plain):
+    """Gives NaN in evaluation once its weights have moved."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = self.parts[0][0].weight.detach().clone()
+
+    def forward(self, values: torch.Tensor) -> torch.Tensor:
+        """Return features (B, 6)."""
+        has_moved = not torch.equal(self.first, self.parts[0][0].weight)
+        values = super().forward(values)
+        return values * float("nan") if has_moved and not torch.is_grad_enabled() else values
+
+
+def failure(events: list[Event]) -> str:
+    """Return the reason of a run that failed."""
+    assert isinstance(events[-1], Failed), events[-1]
+    return events[-1].reason
+
+
+def reason_of(tmp_path: Any, make: Any, protocol: dict[str, Any], **settings: Any) -> str:
+    """Return why a run of a module fails."""
+    return failure(events_of(job(tmp_path, rows_task(), net_backbone(make), protocol, **settings)))
 
 
 def test_out_of_memory_halves_the_batch_and_adds_the_gradients_up(tmp_path: Any) -> None:
@@ -105,9 +188,9 @@ def test_out_of_memory_halves_the_batch_and_adds_the_gradients_up(tmp_path: Any)
     adjusted = [event for event in events if isinstance(event, Adjusted)]
     assert [event.key for event in adjusted] == ["micro_batch/fit/4", "micro_batch/fit/2"]
     assert all("out of memory" in event.reason for event in adjusted)
-    plain = ended(events_of(job(tmp_path, rows_task(), net_backbone(Plain), protocol)))
-    assert np.allclose(ended(events).arrays["logits"], plain.arrays["logits"], atol=1e-5)
-    assert ended(events).summary["stages"][0]["step"] == plain.summary["stages"][0]["step"]
+    plain = done(events_of(job(tmp_path, rows_task(), net_backbone(Plain), protocol)))
+    assert np.allclose(done(events).arrays["logits"], plain.arrays["logits"], atol=1e-5)
+    assert done(events).summary["stages"][0]["step"] == plain.summary["stages"][0]["step"]
 
     replayed = job(
         tmp_path,
@@ -118,28 +201,99 @@ def test_out_of_memory_halves_the_batch_and_adds_the_gradients_up(tmp_path: Any)
     )
     again = events_of(replayed)
     assert not any(isinstance(event, Adjusted) for event in again)
-    assert np.array_equal(ended(again).arrays["logits"], ended(events).arrays["logits"])
+    assert np.array_equal(done(again).arrays["logits"], done(events).arrays["logits"])
 
 
 def test_no_memory_for_a_single_item_ends_the_run_with_its_reason(tmp_path: Any) -> None:
-    one = job(tmp_path, rows_task(), net_backbone(Starving), resolved("whole", **BATCHES_OF_8))
-    last = events_of(one)[-1]
-    assert isinstance(last, Failed)
-    assert "out of memory" in last.reason.lower()
+    reason = reason_of(tmp_path, Starving, resolved("whole", **BATCHES_OF_8))
+    assert reason == "out of memory: CUDA out of memory"  # pre-flight has not even two
 
 
-def test_a_rate_far_too_high_ends_the_run_as_diverged(tmp_path: Any) -> None:
-    task, backbone = rows_task(), net_backbone(Poisoned)
-    last = events_of(job(tmp_path, task, backbone, resolved("whole", **WHOLE)))[-1]
-    assert isinstance(last, Failed)
-    assert last.reason.startswith("diverged: loss nan")
-    assert "learning rate" in last.reason
+def test_memory_that_shrinks_to_nothing_ends_the_run_with_what_to_do(tmp_path: Any) -> None:
+    one = job(tmp_path, rows_task(), net_backbone(Shrinking), resolved("whole", **BATCHES_OF_8))
+    events = events_of(one)
+    keys = [event.key for event in events if isinstance(event, Adjusted)]
+    assert keys == [f"micro_batch/fit/{size}" for size in (4, 2, 1)]
+    expected = (
+        "out of memory: not even one item at a time fits .CUDA out of memory.. Take a smaller"
+    )
+    assert re.match(expected, failure(events))
+
+
+def test_statistics_of_a_single_item_end_the_run_with_what_to_do(tmp_path: Any) -> None:
+    scratch = resolved("scratch", **PROTOCOLS["scratch"], fit={"batch_size": 1, "least_steps": 1})
+    assert reason_of(tmp_path, Net, scratch).startswith(
+        "a batch of 1: batch normalisation cannot learn from a single item. Raise fit.batch_size"
+    )
+
+
+def test_a_loss_that_is_no_number_ends_the_run_as_diverged(tmp_path: Any) -> None:
+    reason = reason_of(tmp_path, Poisoned, resolved("whole", **WHOLE))
+    assert reason == (
+        "diverged: loss nan, gradient norm nan at step 4 of 4 (learning rate 0.00179)"
+    )
+
+
+def test_a_rate_and_a_decay_far_too_high_end_the_run_as_diverged(tmp_path: Any) -> None:
+    # Each step multiplies every weight by 1 − 10 · 10, which no float32 bears for long.
+    rate = {"kind": "constant", "peak": 10.0}
+    fit = {"batch_size": 7, "least_steps": 1, "weight_decay": 10.0, "patience": 50}
+    absurd = resolved("absurd", epochs=20, **{**WHOLE, "rate": rate}, fit=fit)
+    reason = reason_of(tmp_path, Net, absurd)
+    assert re.match(r"diverged: .* at step \d+ of 100 .learning rate 10.$", reason)
+
+
+def test_outputs_that_are_no_numbers_end_the_run_as_diverged(tmp_path: Any) -> None:
+    reason = reason_of(tmp_path, Fragile, resolved("whole", **WHOLE))
+    assert reason.startswith("diverged: logits of validation items are not finite at step 2 of 4")
+
+
+def test_weights_that_are_no_numbers_are_never_a_result(tmp_path: Any) -> None:
+    rate, fit = {"kind": "constant", "peak": 10.0}, {"weight_decay": 10.0, "batch_size": 64}
+    absurd = resolved("absurd", epochs=1, **{**WHOLE, "rate": rate}, fit=fit)
+    one = job(tmp_path, rows_task(), net_backbone(Vast), absurd)
+    one = replace(one, data=replace(one.data, folds=()))
+    stage = fold_stages(one.data, 1)[0]
+    fit_of_one_step = Fit(one, stage, build(one, stage), Meter("cpu"))
+    expected = "weights are not finite at step 1 of 1 .learning rate 10."
+    with pytest.raises(DivergedError, match=expected):
+        list(fit_of_one_step.events(None))
+
+
+def test_features_that_are_no_numbers_are_never_a_probe(tmp_path: Any) -> None:
+    one = job(tmp_path, rows_task(), net_backbone(Plain), resolved("linear-probe"))
+    features = np.full((44, 6), np.nan, np.float32)
+    one = replace(one, data=replace(one.data, features=lambda: features))
+    assert "logits of validation items are not finite" in failure(events_of(one))
 
 
 def test_a_parameter_that_gets_no_gradient_is_left_out_and_said(tmp_path: Any) -> None:
     one = job(tmp_path, rows_task(), net_backbone(Unused), resolved("whole", **WHOLE))
     (found,) = [event for event in events_of(one) if isinstance(event, Preflight)]
     assert any("not on the forward path" in line and "parts.1" in line for line in found.lines)
+
+
+def test_an_inserted_module_off_the_forward_path_is_a_problem(tmp_path: Any) -> None:
+    off = resolved("lora", modules=[{"kind": "lora", "rank": 2, "layers": ["parts.1.0"]}])
+    reason = reason_of(tmp_path, Unused, off)
+    assert "inserted but not on the forward path: parts.1.0.lora_A" in reason
+    assert reason.endswith("The run was not started.")
+
+
+def test_a_declared_parameter_that_learns_nothing_is_a_problem(tmp_path: Any) -> None:
+    reason = reason_of(tmp_path, Idle, resolved("whole", **WHOLE))
+    assert "pre-flight: declared to train but did not move: backbone.idle. The run" in reason
+
+
+@pytest.mark.parametrize("on", ["auto", ["attention_in"]])
+def test_lora_that_finds_no_layer_is_a_problem(tmp_path: Any, on: Any) -> None:
+    reason = reason_of(tmp_path, Plain, resolved("lora", modules=[{"kind": "lora", "on": on}]))
+    assert re.match("module 'lora': it fits nowhere in test: no layer of role", reason)
+
+
+def test_weights_drawn_without_the_seed_are_a_problem(tmp_path: Any) -> None:
+    reason = reason_of(tmp_path, Unseeded, resolved("scratch", **PROTOCOLS["scratch"]))
+    assert "built twice from one seed, these differ: backbone.parts.0.0.weight" in reason
 
 
 def test_a_frozen_weight_that_moves_is_a_problem(tmp_path: Any) -> None:
@@ -151,24 +305,20 @@ def test_a_frozen_weight_that_moves_is_a_problem(tmp_path: Any) -> None:
     assert not any(isinstance(event, Step) for event in events)
 
 
-def test_an_initialisation_without_seed_is_a_problem(tmp_path: Any) -> None:
-    one = job(tmp_path, rows_task(), net_backbone(), resolved("whole", **WHOLE))
-    stage = fold_stages(one.data, 1)[0]
-    model = build(one, stage)
-    with torch.no_grad():
-        next(model.head.parameters()).add_(1e-3)
-    findings = preflight(one, stage, model)
-    assert any("built twice from one seed, these differ: head" in p for p in findings.problems)
-
-
 def test_pre_flight_leaves_model_data_and_generators_alone(tmp_path: Any) -> None:
     one = job(tmp_path, rows_task(), net_backbone(Net), resolved("whole", **WHOLE))
     stage = fold_stages(one.data, 1)[0]
     model = build(one, stage)
-    before = {n: t.detach().clone() for n, t in model.named_parameters()}
+    before = {n: t.detach().clone() for n, t in model.backbone.module.state_dict().items()}
+    head = {n: t.detach().clone() for n, t in model.head.state_dict().items()}
+    generator = torch.get_rng_state()
     findings = preflight(one, stage, model)
     assert findings.problems == ()
-    assert all(torch.equal(before[n], t) for n, t in model.named_parameters())
+    assert torch.equal(torch.get_rng_state(), generator)
+    now = model.backbone.module.state_dict()
+    assert all(torch.equal(before[n], now[n]) for n in before)
+    assert all(torch.equal(head[n], t) for n, t in model.head.state_dict().items())
+    assert all(p.grad is None for _, p in model.named_parameters())
     assert any("identical" in line for line in findings.lines)
 
 
@@ -179,21 +329,3 @@ def test_a_head_that_separates_its_rows_perfectly_passes_pre_flight(tmp_path: An
     one = job(tmp_path, task, net_backbone(Plain), resolved("whole", **WHOLE))
     (found,) = [event for event in events_of(one) if isinstance(event, Preflight)]
     assert found.problems == ()
-
-
-def test_class_weights_and_label_smoothing_reach_the_loss(tmp_path: Any) -> None:
-    # With a head at zero every probability is 1/2, so the first loss is log 2 whatever the weights;
-    # after one step the weighted run leans to the heavier class.
-    head = {"kind": "linear", "start": "zero"}
-    fit = {"batch_size": 64, "least_steps": 1}
-    plain = resolved("whole", **WHOLE, head=head, fit=fit)
-    one = job(tmp_path, rows_task(), net_backbone(Plain), plain)
-    (first, *_) = [event for event in events_of(one) if isinstance(event, Step)]
-    assert first.loss == pytest.approx(float(np.log(2.0)), abs=1e-6)
-
-    def mean_of_second_class(weights: Any) -> float:
-        weighted = replace(one, data=replace(one.data, class_weights=weights))
-        logits = ended(events_of(weighted)).arrays["logits"]
-        return float((logits[:, 1] - logits[:, 0]).mean())
-
-    assert mean_of_second_class(np.array([0.1, 1.9])) > mean_of_second_class(None)

@@ -7,14 +7,19 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+import torch
 
+from regraft.engine.adapted import build
+from regraft.engine.batches import epoch_batches
 from regraft.engine.fit import FINISH
+from regraft.engine.job import fold_stages
 from regraft.engine.run import execute
 from regraft.errors import DataError
 from regraft.events import Checkpoint, Epoch, Evaluation, Step
 from regraft.tasks.splits import Fold
 from small_jobs import (
     PROTOCOLS,
+    Net,
     assert_same,
     done,
     events_of,
@@ -25,7 +30,17 @@ from small_jobs import (
 )
 
 if TYPE_CHECKING:
+    from regraft.events import Event
     from regraft.tasks.task import Task
+
+
+class Still(Net):
+    """Without dropout, so that a forward pass has a known value."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        for block in self.blocks_:
+            block[3].p = 0.0
 
 
 def test_finishing_keeps_the_best_so_far_and_is_replayed_at_its_step(tmp_path: Any) -> None:
@@ -73,6 +88,75 @@ def test_the_best_epoch_is_kept_and_the_record_counts_what_happened(tmp_path: An
     assert stage["examples_seen"] == len(epochs) * stage["n_train"]
     assert ended.summary["labels_used"] == 60
     assert ended.summary["n_validation"] == 60 - stage["n_train"]
+
+
+def test_cross_validation_counts_every_fold_and_the_fit_on_all_rows(tmp_path: Any) -> None:
+    protocol = resolved("dropout", epochs=3, **PROTOCOLS["dropout"], fit={"batch_size": 7})
+    one = job(tmp_path, rows_task(18), net_backbone(), protocol)
+    events = events_of(one)
+    summary = done(events).summary
+    n_folds = len(one.data.folds)
+    names = [f"fold-{i}" for i in range(n_folds)] + ["refit"]
+    assert [stage["name"] for stage in summary["stages"]] == names
+    seen = 0
+    for stage in summary["stages"]:
+        epochs = [e for e in events if isinstance(e, Epoch) and e.stage == stage["name"]]
+        n_train = stage["n_train"]
+        per_epoch = -(-n_train // 7) - (n_train % 7 == 1)
+        assert [e.step for e in epochs] == [per_epoch * (i + 1) for i in range(len(epochs))]
+        assert stage["step"] == epochs[-1].step
+        assert stage["examples_seen"] == n_train * len(epochs)
+        found = [(e.epoch, e.step, e.metrics) for e in events_in(events, stage["name"])]
+        assert [(h["epoch"], h["step"], h["metrics"]) for h in stage["history"]] == found
+        seen += stage["examples_seen"]
+    assert summary["examples_seen"] == seen
+    best = [stage["best_epoch"] for stage in summary["stages"][:-1]]
+    assert summary["stages"][-1]["epochs"] == max(1, round(float(np.mean(best))))
+    assert summary["stages"][-1]["history"] == []
+    assert summary["stages"][-1]["watched"] is None
+    assert list(done(events).arrays["rows"]) == list(range(18))
+
+
+def events_in(events: list[Event], stage: str) -> list[Evaluation]:
+    """Return the evaluations of a stage."""
+    return [event for event in events if isinstance(event, Evaluation) and event.stage == stage]
+
+
+@pytest.mark.parametrize("size", [None, 3], ids=["whole", "in parts"])
+@pytest.mark.parametrize("smoothing", [0.0, 0.2])
+@pytest.mark.parametrize("rebalance", ["none", "balanced"])
+def test_class_weights_and_label_smoothing_reach_the_loss(
+    tmp_path: Any, size: int | None, smoothing: float, rebalance: str
+) -> None:
+    task = rows_task(80, n_classes=4)
+    protocol = resolved(
+        "upper",
+        train={"from_depth": 2},
+        data={"rebalance": rebalance},
+        fit={"batch_size": 8, "label_smoothing": smoothing},
+    )
+    sizes = {} if size is None else {"micro_batch/fit/3": {"from_step": 0, "size": size}}
+    one = job(tmp_path, task, net_backbone(Still), protocol, adjustments=sizes)
+    given = np.array([0.5, 1.0, 2.0, 4.0])
+    one = replace(one, data=replace(one.data, class_weights=given))
+
+    stage = fold_stages(one.data, 1)[0]
+    assert stage.name == "fit"
+    rows = epoch_batches(stage.train, size=8, seed=one.seed, stage=stage.name, epoch=0)[0]
+    model = build(one, stage)
+    values = np.stack([task.development.inputs[row] for row in rows])
+    with torch.no_grad():
+        features = model.features({"values": torch.from_numpy(values)}, None, 0)
+        logits = model.head(features).double().numpy()
+    labels = one.data.labels[rows]
+    counts = np.bincount(one.data.labels[stage.train], minlength=4)
+    weights = given * (len(stage.train) / (4 * counts) if rebalance == "balanced" else 1.0)
+    surprise = np.log(np.exp(logits).sum(axis=1, keepdims=True)) - logits  # −ln p, (B, C)
+    targets = (1 - smoothing) * np.eye(4)[labels] + smoothing / 4
+    expected = (targets * weights * surprise).sum() / weights[labels].sum()
+
+    (first, *_) = [event for event in events_of(one) if isinstance(event, Step)]
+    assert first.loss == pytest.approx(expected, rel=1e-5)
 
 
 def test_bfloat16_is_used_where_asked_and_recorded_logits_are_float32(tmp_path: Any) -> None:
