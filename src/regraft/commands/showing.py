@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import webbrowser
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -98,8 +99,13 @@ def finish(
     else:
         say(result.verdict)
         say(f"study:  {study.id}\nreport: {path}\ngraft:  {result.record['best']['graft']}")
-    if open_report:
-        typer.launch(str(path.resolve()))
+    if open_report and _has_screen():
+        webbrowser.open(path.resolve().as_uri())
     target = result.record["target"]
     codes = {"met": 0, "not_met": NOT_MET, "undecided": UNDECIDED}
     raise typer.Exit(codes[target["status"]] if target else 0)
+
+
+def _has_screen() -> bool:
+    """Whether a browser could show a page; on Linux, where a display is named."""
+    return sys.platform != "linux" or bool({"DISPLAY", "WAYLAND_DISPLAY"} & set(os.environ))
