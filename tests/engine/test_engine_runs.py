@@ -142,7 +142,7 @@ def test_class_weights_and_label_smoothing_reach_the_loss(
 
     stage = fold_stages(one.data, 1)[0]
     assert stage.name == "fit"
-    rows = epoch_batches(stage.train, size=8, seed=one.seed, stage=stage.name, epoch=0)[0]
+    rows = epoch_batches(stage.train, size=8, seed=one.seed, draw=(stage.name, 0))[0]
     model = build(one, stage)
     values = np.stack([task.development.inputs[row] for row in rows])
     with torch.no_grad():

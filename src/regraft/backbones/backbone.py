@@ -59,6 +59,7 @@ class Backbone:
             tokens averaged).
         notes: What was adapted or found on loading, for people.
         can_cut: Whether prefix and suffix were seen to equal the whole.
+        token_table: Dotted name of the embedding that token ids index; None where there is none.
     """
 
     def __init__(
@@ -81,6 +82,7 @@ class Backbone:
         self.pooling: Pooling = pooling
         self.notes: tuple[str, ...] = ()
         self.can_cut = False
+        self.token_table: str | None = None
         self.width = 0
         self._fresh = fresh
         self._by_keyword = by_keyword
@@ -257,6 +259,7 @@ class Backbone:
             fresh=self._fresh,
         )
         other.notes, other.can_cut, other.width = self.notes, self.can_cut, self.width
+        other.token_table = self.token_table
         other._probe, other._depths, other._skipped = self._probe, self._depths, self._skipped
         return other
 

@@ -71,6 +71,8 @@ def load_transformers(reference: str, *, trust_remote_code: bool) -> Backbone:
             fresh=lambda: _made(config, module),
         )
         found += _probe(backbone, config)
+        if kind == "text":
+            backbone.token_table = _token_table(module)
     if not backbone.can_cut:
         found.append("prefix and suffix did not equal the whole: it runs uncut")
     backbone.notes = tuple(notes + found)
@@ -259,6 +261,13 @@ def _refuse_foreign_tokenizer(tokenizer: Any, module: Any, reference: str) -> No
             "of another model.",
             where=reference,
         )
+
+
+def _token_table(module: Any) -> str | None:
+    table = module.get_input_embeddings()
+    if type(table) is not torch.nn.Embedding:
+        return None  # one that scales or offsets is left to train as a whole
+    return next((name for name, one in module.named_modules() if one is table), None)
 
 
 def _longest(own: dict[str, Any], tokenizer: Any, config: Any, module: nn.Module) -> int:

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from regraft.engine.job import Job
 
 
+_POOLED_BATCHES = 16
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Batch:
     """Inputs and labels of some items; `hidden` is what block `depth` receives, if it was kept."""
@@ -28,17 +31,38 @@ class Batch:
 
 
 def epoch_batches(
-    rows: np.ndarray[Any, Any], *, size: int, seed: int, stage: str, epoch: int
+    rows: np.ndarray[Any, Any],
+    *,
+    size: int,
+    seed: int,
+    draw: tuple[str, int],
+    lengths: np.ndarray[Any, Any] | None = None,
 ) -> list[np.ndarray[Any, Any]]:
-    """Return the rows of each batch of one epoch, shuffled by (seed, stage, epoch) alone.
+    """Return the rows of each batch of one epoch, shuffled by the seed and `draw` alone.
 
-    A last batch of a single item joins the one before: one item has no batch statistics.
+    With lengths, items of a similar length share a batch: each pool of 16 batches' items, drawn at
+    random, is sorted, so that little is padded, and the batches are shuffled again. A last batch of
+    a single item joins the one before: one item has no batch statistics.
+
+    Args:
+        rows: The training rows.
+        size: Items of a batch.
+        seed: The run's seed.
+        draw: The stage's name and the epoch.
+        lengths: Length of every item of the run, by row; None where all are alike.
     """
-    order = numpy_generator(seed, "order", stage, epoch).permutation(rows)
+    generator = numpy_generator(seed, "order", *draw)
+    order = generator.permutation(rows)
+    if lengths is not None:
+        pool = _POOLED_BATCHES * size
+        pools = [order[i : i + pool] for i in range(0, len(order), pool)]
+        order = np.concatenate([one[np.argsort(lengths[one], kind="stable")] for one in pools])
     batches = [order[i : i + size] for i in range(0, len(order), size)]
     if len(batches) > 1 and len(batches[-1]) == 1:
         last = batches.pop()
         batches[-1] = np.concatenate([batches[-1], last])
+    if lengths is not None:
+        batches = [batches[i] for i in generator.permutation(len(batches))]
     return batches
 
 
@@ -69,6 +93,11 @@ class Loader:
         self._augments = augment["kind"] != "none" and job.data.kind == "image"
         self._augment_spec = kind_spec("augment", augment, where="data.augment")
         self._augment = load("augment", augment["kind"]).augment
+
+    def lengths(self) -> np.ndarray[Any, Any] | None:
+        """Return the length of each item of the run, shape (n,); None where all are alike."""
+        lengths: np.ndarray[Any, Any] = self._job.data.prepared.lengths()[self._job.data.rows]
+        return lengths if len(lengths) and lengths.min() < lengths.max() else None
 
     def kept_depth(self, lowest_open: int) -> int:
         """Return the depth from which training can read a kept prefix; 0 when there is none."""

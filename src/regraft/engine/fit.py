@@ -84,9 +84,10 @@ class Fit:
         self._patience = int(fit["patience"])
         self._smoothing = float(fit["label_smoothing"])
         self._loader = Loader(job)
+        self._lengths = self._loader.lengths()
         self._per_epoch = len(self._batches(0))
         self._total = self._per_epoch * stage.epochs
-        self._optimiser = Optimiser(job, model, self._total)
+        self._optimiser = Optimiser(job, stage, model, self._total)
         self._weights = _loss_weights(job, stage)
         self._progress = Progress()
         self._best: dict[str, torch.Tensor] | None = None
@@ -293,7 +294,11 @@ class Fit:
     def _batches(self, epoch: int) -> list[np.ndarray[Any, Any]]:
         job, stage = self._job, self._stage
         return epoch_batches(
-            stage.train, size=self._batch_size, seed=job.seed, stage=stage.name, epoch=epoch
+            stage.train,
+            size=self._batch_size,
+            seed=job.seed,
+            draw=(stage.name, epoch),
+            lengths=self._lengths,
         )
 
     def _lowest_open(self, epoch: int) -> int:

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Any, final
 import torch
 
 from regraft.config.registry import kind_spec, load
+from regraft.engine.tokens import token_rows
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from regraft.engine.adapted import Adapted
-    from regraft.engine.job import Job
+    from regraft.engine.job import Job, Stage
 
 
 @final
@@ -20,9 +21,10 @@ class Optimiser:
     """AdamW (Loshchilov & Hutter, ICLR 2019) with the protocol's schedule, groups and clipping.
 
     Parameters of blocks that are not open yet have no gradient and are left alone, state included.
+    Of a token embedding only the rows that the training texts use are updated.
     """
 
-    def __init__(self, job: Job, model: Adapted, total_steps: int) -> None:
+    def __init__(self, job: Job, stage: Stage, model: Adapted, total_steps: int) -> None:
         rate = job.protocol["rate"]
         self._spec = kind_spec("rate", rate, where="rate")
         self._factor = load("rate", rate["kind"]).factor
@@ -30,7 +32,8 @@ class Optimiser:
         self._clip = float(job.protocol["fit"]["clip_norm"])
         self._total = total_steps
         self._names = sorted(model.trains.names)
-        self._parameters = model.trained()
+        self._tables = token_rows(job, stage, model)
+        self._parameters = model.trained() | {n: t.values for n, t in self._tables.items()}
         decay = float(job.protocol["fit"]["weight_decay"])
         self._factors = [group.rate_factor for group in model.trains.groups]
         self._adam = torch.optim.AdamW(
@@ -42,6 +45,7 @@ class Optimiser:
                 for group in model.trains.groups
             ],
             lr=self._peak,
+            fused=True,
         )
 
     def rate(self, step: int) -> float:
@@ -50,6 +54,8 @@ class Optimiser:
 
     def step(self, step: int) -> torch.Tensor:
         """Clip, update, forget the gradients; return their norm before clipping, a scalar."""
+        for table in self._tables.values():
+            table.take_gradient()
         with_gradient = [p for p in self._parameters.values() if p.grad is not None]
         norm = torch.nn.utils.clip_grad_norm_(with_gradient, self._clip)
         rate = self.rate(step)
@@ -57,10 +63,14 @@ class Optimiser:
             group["lr"] = rate * factor
         self._adam.step()
         self._adam.zero_grad(set_to_none=True)
+        for table in self._tables.values():
+            table.write()
         return norm
 
     def forget_gradients(self) -> None:
         """Drop the gradients of a step that did not end."""
+        for table in self._tables.values():
+            table.take_gradient()
         self._adam.zero_grad(set_to_none=True)
 
     def state(self) -> dict[str, torch.Tensor]:
@@ -72,9 +82,11 @@ class Optimiser:
         return tensors
 
     def load_state(self, tensors: Mapping[str, torch.Tensor]) -> None:
-        """Put back what `state` returned."""
+        """Put back what `state` returned, for a model whose weights are back in place."""
+        for table in self._tables.values():
+            table.read()
         for full, value in tensors.items():
             name, key = full.rsplit("|", 1)
             parameter = self._parameters[name]
             slot: dict[str, Any] = self._adam.state[parameter]
-            slot[key] = value.clone() if key == "step" else value.clone().to(parameter.device)
+            slot[key] = value.clone().to(parameter.device)
