@@ -15,7 +15,7 @@ from regraft.config.spec import resolved
 from regraft.config.study import StudySpec, located
 from regraft.deploy.keeping import keep_graft
 from regraft.deploy.predictor import GraftPredictor
-from regraft.engine.device import choose_device, choose_precision
+from regraft.engine.device import choose_device
 from regraft.evidence.criterion import parse_target
 from regraft.evidence.record import BudgetPoint, build_record
 from regraft.features.store import Cache
@@ -40,7 +40,7 @@ from regraft.search.grafting import winner_graft
 from regraft.search.label_efficiency import BudgetRun, budget_events, efficiency_arms
 from regraft.search.ladder import Ladder
 from regraft.search.space import check_space
-from regraft.search.surroundings import Surroundings
+from regraft.search.surroundings import Surroundings, study_precision
 from regraft.seeds import derive
 from regraft.tasks.task import Task, check_validated, read_task
 
@@ -304,13 +304,16 @@ class Study:
     def surroundings(self, clock: Clock) -> Surroundings:
         """Return what every run of the study shares; features and prefixes are computed once."""
         device = choose_device()
+        benches = self._benches(self.pool.development)
         return Surroundings(
             ledger=self.ledger,
             study=self.id,
-            benches=self._benches(self.pool.development),
+            benches=benches,
             clock=clock,
             seed=self.spec.seed,
-            precision=choose_precision(self.spec.precision, device),
+            precision=study_precision(
+                self.ledger, self.id, benches, asked=self.spec.precision, device=device
+            ),
             device=device,
             checkpoint_seconds=self._sitting.checkpoint_seconds,
         )

@@ -184,7 +184,11 @@ def _same_job(ledger: Ledger, row: RunRow, backbone: str | None) -> Job:
             where=where,
         )
     # the run says all of its protocol; the study's own may have moved since
-    plain = {"backbones": [reference], "protocols": ["ladder"]}
+    plain = {
+        "backbones": [reference],
+        "protocols": ["ladder"],
+        "precision": configuration["precision"],
+    }
     study = Study.from_spec(spec.model_copy(update=plain), home=ledger.home)
     if int(configuration["labels"]) != len(study.task.development):
         raise ResumeError(
@@ -195,7 +199,6 @@ def _same_job(ledger: Ledger, row: RunRow, backbone: str | None) -> Job:
     around = replace(
         study.surroundings(Clock(ledger, study_id, spec.budget)),
         study=study_id,
-        precision=configuration["precision"],
         device=configuration["device"],
     )
     ladder = Ladder(around, study.task)

@@ -67,7 +67,7 @@ def run_logits(
         backbone=bench.backbone,
         data=bench.plain_data(len(task.classes), task.metric),
         seed=int(configuration["seed"]),
-        precision=configuration["precision"],
+        precision="fp32",  # as a graft predicts
         device=configuration["device"],
     )
     return predict_logits(job, result.load_state())
