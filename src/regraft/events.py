@@ -71,6 +71,21 @@ class Evaluation:
 
 
 @dataclass(frozen=True, slots=True)
+class Glimpse:
+    """Metrics on the validation items in passing, asked for by the driver; the run is as before.
+
+    `total_steps` are those of the whole fit, `seconds` those of the run so far.
+    """
+
+    run: str
+    stage: str
+    step: int
+    total_steps: int
+    metrics: dict[str, float]
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class Checkpoint:
     """All that is needed to go on from here to the identical result."""
 
@@ -113,7 +128,18 @@ class Done:
     arrays: Mapping[str, Any] = field(repr=False)
 
 
-Event = Started | Preflight | Step | Epoch | Evaluation | Checkpoint | Adjusted | Failed | Done
+Event = (
+    Started
+    | Preflight
+    | Step
+    | Epoch
+    | Evaluation
+    | Glimpse
+    | Checkpoint
+    | Adjusted
+    | Failed
+    | Done
+)
 
 _HEAVY = {"state", "arrays"}
 

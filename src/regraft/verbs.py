@@ -25,7 +25,7 @@ from regraft.features.store import Cache
 from regraft.ledger.ledger import Ledger
 from regraft.measure.comparison import paired_bootstrap
 from regraft.measure.metrics import softmax
-from regraft.search.advisor import RESERVED_SHARE, Admission, admit, order, twin_of
+from regraft.search.advisor import Admission, order, purse_of
 from regraft.search.bench import Bench
 from regraft.search.clock import Clock
 from regraft.search.drive import adjustments, as_recorded, was_ended_at
@@ -68,42 +68,33 @@ def plan_study(study: Study) -> list[dict[str, Any]]:
     budget = study.spec.budget
     ladder = Ladder(study.surroundings(Clock(study.ledger, study.id, budget)), study.task)
     costs = {arm.key: ladder.cost(arm) for arm in study.arms}
-    reserved = RESERVED_SHARE * (2 if study.spec.label_budgets else 1) * budget
-    kept = reserved / 2 if study.spec.label_budgets else 0.0
+    purse = purse_of(
+        study.arms,
+        budget=budget,
+        raced=len(study.task.folds) == 1,
+        more_follows=bool(study.spec.label_budgets),
+    )
     remaining = budget
     rows: list[dict[str, Any]] = []
-    admitted: list[Arm] = []
     for arm in order(study.arms, costs):
-        cost = costs[arm.key]
-        twin = twin_of(arm, admitted, cost.n_blocks)
         try:
-            terms = admit(
-                arm,
-                cost,
-                budget=budget,
-                remaining=remaining,
-                reserved=reserved if any(one.role == "candidate" for one in admitted) else kept,
-                twin=twin,
-            )
+            terms = purse.terms(arm, costs[arm.key], remaining=remaining)
         except BudgetError as error:
-            rows.append(_plan_row(arm, Admission(False, str(error))))
-            continue
-        if terms.admitted:
-            admitted.append(arm)
-            remaining -= terms.estimated_seconds * terms.n_rates
-        rows.append(_plan_row(arm, terms))
+            terms = Admission(False, str(error))
+        seconds = purse.take(arm, terms, costs[arm.key])
+        remaining -= 0.0 if purse.races(arm) else seconds
+        rows.append(_plan_row(arm, terms, seconds))
     return rows
 
 
-def _plan_row(arm: Arm, terms: Admission) -> dict[str, Any]:
-    n_rates = terms.n_rates if terms.admitted else 0
+def _plan_row(arm: Arm, terms: Admission, seconds: float) -> dict[str, Any]:
     return {
         "protocol": arm.key,
         "title": arm.title,
         "role": arm.role,
         "runs": terms.admitted,
-        "learning_rates": n_rates,
-        "seconds": terms.estimated_seconds * n_rates,
+        "learning_rates": terms.n_rates if terms.admitted else 0,
+        "seconds": seconds,
         "reason": terms.reason,
     }
 

@@ -23,7 +23,7 @@ name: small-lora
 head: {kind: linear, start: probe}
 modules: [{kind: lora, rank: 2}]
 rate: {kind: cosine, peak: 3e-3}
-fit: {epochs: 3, least_steps: 1, batch_size: 16}
+fit: {epochs: 10, patience: 10, least_steps: 1, batch_size: 16}
 """
 GRADUAL = """\
 name: small-gradual
@@ -32,7 +32,7 @@ train: {from_depth: 0.5}
 unfreeze: {kind: gradual}
 rate: {kind: slanted_triangular, peak: 3e-3, decay_per_depth: 2.6}
 data: {augment: light}
-fit: {epochs: 3, least_steps: 1, batch_size: 16}
+fit: {epochs: 10, patience: 10, least_steps: 1, batch_size: 16}
 """
 AMPLE = 1e6  # seconds; a budget that never binds
 

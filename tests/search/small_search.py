@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from regraft.config.loading import validate_data
 from regraft.config.study import StudySpec
+from regraft.search.advisor import Admission
 from regraft.search.clock import Clock
 from regraft.study import Study
 
@@ -37,6 +38,7 @@ def small_study(home: Path, protocols: list[str], **asked: Any) -> Study:
         "protocols": protocols,
         "seeds": 1,
         "label_budget": 12,
+        "precision": "fp32",
         **asked,
     }
     return Study.from_spec(validate_data(StudySpec, data, where="small study"), home=home)
@@ -54,3 +56,11 @@ def run_whole(study: Study) -> dict[str, Any]:
     for _ in study.events():
         pass
     return study.result().record
+
+
+def with_a_short_scratch(study: Study) -> Study:
+    """Decide, as a small budget would, that training from scratch gets two epochs at one rate."""
+    study.register()
+    terms = Admission(True, "decided before", n_rates=1, epochs=2, estimated_seconds=1.0)
+    study.ledger.decisions.decide(study.id, "arm/scratch", terms.to_json)
+    return study

@@ -12,7 +12,7 @@ from regraft.search.advisor import (
     FEWEST_EPOCHS,
     MOST_CONTENDERS,
     Admission,
-    admit,
+    Purse,
     admit_curve,
     admit_repetition,
     contenders,
@@ -56,9 +56,14 @@ def epoch_of(key: str) -> float:
 def asked(
     key: str, *, budget: float = AMPLE, remaining: float | None = None, **more: object
 ) -> Admission:
-    values: dict[str, Any] = {"reserved": 0.0, "twin": None, **more}
     remaining = budget if remaining is None else remaining
-    return admit(BY_KEY[key], COSTS[key], budget=budget, remaining=remaining, **values)
+    return purse(budget, **more).terms(BY_KEY[key], COSTS[key], remaining=remaining)
+
+
+def purse(budget: float, **more: Any) -> Purse:
+    """Return a purse after a first candidate, so that the reserve counts."""
+    first = Arm("first", "first", "First", "candidate", 1, BY_KEY["lora"].candidates)
+    return Purse(budget, **{"reserved": 0.0, "kept": 0.0, "admitted": [first], **more})
 
 
 def test_controls_come_first_then_cheap_before_dear() -> None:
@@ -84,8 +89,8 @@ def test_what_trains_less_costs_less() -> None:
 )
 def test_a_control_always_runs(arm: Arm) -> None:
     for remaining in (AMPLE, 60.0, 10.0):
-        terms = admit(
-            arm, COSTS[arm.key], budget=60.0, remaining=remaining, reserved=AMPLE, twin="x"
+        terms = purse(60.0, reserved=AMPLE, admitted=[*ARMS]).terms(
+            arm, COSTS[arm.key], remaining=remaining
         )
         assert terms.admitted
         assert terms.reason.startswith("control: always runs")
@@ -98,7 +103,7 @@ def test_a_budget_that_does_not_hold_a_control_is_an_error(arm: Arm) -> None:
     with pytest.raises(
         BudgetError, match=r"budget: .* controls must always run\. Raise the budget"
     ):
-        admit(arm, COSTS[arm.key], budget=0.01, remaining=0.0, reserved=0.0, twin=None)
+        purse(0.01).terms(arm, COSTS[arm.key], remaining=0.0)
 
 
 @pytest.mark.parametrize("budget", [0.5, 3.0, 12.0, 60.0, 1e4])
@@ -147,6 +152,30 @@ def test_the_reserve_is_not_spent_on_candidates() -> None:
     )
 
 
+def test_only_the_first_candidate_may_use_the_reserve() -> None:
+    whole = price("full") * 3
+    settings = {"reserved": whole, "kept": whole / 4, "remaining": 1.51 * whole}
+    epochs = BY_KEY["full"].candidates[0]["fit"]["epochs"]
+    assert asked("full", admitted=[], **settings).epochs == epochs
+    assert asked("full", **settings).epochs == epochs // 2
+
+
+def test_a_race_plans_with_a_part_of_the_steps_and_a_purse_fills() -> None:
+    whole = price("full") * 3
+    alone, raced = purse(AMPLE), purse(AMPLE, share=0.25)
+    for one in (alone, raced):
+        terms = one.terms(BY_KEY["full"], COSTS["full"], remaining=whole)
+        one.take(BY_KEY["full"], terms, COSTS["full"])
+    assert alone.planned == 0.0
+    assert raced.planned == pytest.approx(whole / 4)
+    left = raced.terms(BY_KEY["lp-ft"], COSTS["lp-ft"], remaining=whole / 4 + 1e-6)
+    assert not left.admitted
+    assert "epochs, the worse dropping out, need about" in left.reason
+    control = raced.terms(BY_KEY["scratch"], COSTS["scratch"], remaining=whole)
+    assert raced.take(BY_KEY["scratch"], control, COSTS["scratch"]) > 0
+    assert raced.planned == pytest.approx(whole / 4)
+
+
 def test_a_twin_is_left_out_and_named() -> None:
     assert twin_of(BY_KEY["full"], ARMS[:3], 4) is None
     fraction, block = (
@@ -157,9 +186,9 @@ def test_a_twin_is_left_out_and_named() -> None:
     assert twin_of(block, [fraction], 6) is None
     other = Arm("other", "other", "Other", "candidate", 1, block.candidates)
     assert twin_of(other, [fraction], 4) is None
-    terms = asked("full", twin="LP-FT")
+    terms = purse(AMPLE, admitted=[fraction]).terms(block, COSTS["lp-ft-upper"], remaining=AMPLE)
     assert not terms.admitted
-    assert terms.reason == "the same as LP-FT on a backbone of 4 blocks"
+    assert terms.reason == "the same as HALF on a backbone of 4 blocks"
 
 
 def protocol_from(depth: float) -> dict[str, object]:

@@ -14,13 +14,19 @@ from regraft.search.arms import study_arms
 from regraft.search.label_efficiency import efficiency_arms
 from regraft.search.ladder import Ladder
 from regraft.search.space import check_space, needed_bytes
-from small_search import SPENT, around, run_whole, small_study, write_lora
+from small_search import (
+    SPENT,
+    around,
+    run_whole,
+    small_study,
+    with_a_short_scratch,
+    write_lora,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from regraft.ledger.ledger import Ledger
-    from regraft.study import Study
 
 
 @pytest.fixture(scope="module")
@@ -34,14 +40,6 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 BUDGETS = {"label_budgets": [1, 3], "seeds": 1}
-
-
-def with_a_short_scratch(study: Study) -> Study:
-    """Decide, as a small budget would, that training from scratch gets two epochs at one rate."""
-    study.register()
-    terms = Admission(True, "decided before", n_rates=1, epochs=2, estimated_seconds=1.0)
-    study.ledger.decisions.decide(study.id, "arm/scratch", terms.to_json)
-    return study
 
 
 @pytest.fixture(scope="module")

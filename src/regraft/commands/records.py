@@ -14,6 +14,7 @@ from regraft.errors import ConfigError
 if TYPE_CHECKING:
     from regraft.ledger.ledger import Ledger
     from regraft.ledger.runs import RunRow
+    from regraft.search.race import Dropped
 
 _SHOWN = 12  # characters of a run's id: enough to name it by
 
@@ -60,21 +61,23 @@ def runs(study: StudyId, home: Home = None, as_json: Json = False) -> None:
     Example: regraft runs demo
     """
     from regraft.ledger.ledger import Ledger
+    from regraft.search.race import dropped_out
     from regraft.terminal import duration, run_title, table
 
     ledger = Ledger.open(home)
     found = ledger.studies.find(study)
     rows = ledger.runs.of(found.id)
-    plain = [_run_json(ledger, one) for one in rows]
+    metric = found.configuration["task"]["metric"]
+    dropped = dropped_out(ledger.decisions.all(found.id), metric)
+    plain = [_run_json(ledger, one, dropped.get(one.id), metric) for one in rows]
     if as_json:
         print_json({"study": found.id, "runs": plain})
         return
-    metric = found.configuration["task"]["metric"]
     cells = (
         (
             one.id[:_SHOWN],
             run_title(one.configuration),
-            one.status,
+            row["status"],
             "" if not row["metrics"] else f"{row['metrics'][metric]:.3f}",
             "" if row["seconds"] is None else duration(row["seconds"]),
         )
@@ -83,23 +86,27 @@ def runs(study: StudyId, home: Home = None, as_json: Json = False) -> None:
     out.print(table(f"Runs of {found.id}", ("run", "what", "status", metric, "took"), cells))
 
 
-def _run_json(ledger: Ledger, one: RunRow) -> dict[str, Any]:
+def _run_json(ledger: Ledger, one: RunRow, dropped: Dropped | None, metric: str) -> dict[str, Any]:
     from regraft.engine.run import predictor_kind
 
     result = ledger.runs.result(one.id)
     summary = result.summary if result else {}
     protocol = one.configuration["protocol"]
     trains = predictor_kind(protocol) is None
+    status, reason = one.status, ledger.runs.failure(one.id) or one.reason
+    if dropped is not None and not result:
+        status, reason = "eliminated", dropped.reason
+        summary = {"metrics": {metric: dropped.value}, "seconds": dropped.seconds}
     return {
         "run": one.id,
         "protocol": one.protocol,
         "learning_rate": protocol["rate"]["peak"] if trains else None,
         "repetition": one.configuration["repetition"],
         "labels": one.configuration["labels"],
-        "status": one.status,
+        "status": status,
         "metrics": summary.get("metrics"),
         "seconds": summary.get("seconds"),
-        "reason": ledger.runs.failure(one.id) or one.reason,
+        "reason": reason,
     }
 
 

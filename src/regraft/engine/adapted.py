@@ -170,6 +170,20 @@ def build(job: Job, stage: Stage | None) -> Adapted:
     return adapted
 
 
+def lowest_open(job: Job, trains: Trainability, epoch: int) -> int:
+    """Return the lowest block that trains in an epoch (0 is the first)."""
+    lowest, unfreeze = trains.lowest_depth, job.protocol["unfreeze"]
+    if unfreeze is None or not trains.backbone:
+        return lowest
+    n_blocks = job.backbone.n_blocks
+    from_depth = depth_index(job.protocol["train"]["from_depth"], n_blocks)
+    spec = kind_spec("unfreeze", unfreeze, where="unfreeze")
+    opened = load("unfreeze", unfreeze["kind"]).lowest_open(
+        spec, epoch=epoch, from_depth=from_depth, n_blocks=n_blocks
+    )
+    return lowest if opened <= from_depth else max(int(opened), lowest)
+
+
 def _head(job: Job, stage: Stage | None, width: int) -> nn.Module:
     value = job.protocol["head"]
     spec = kind_spec("head", value, where="head")

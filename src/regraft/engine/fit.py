@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Any, final
 import numpy as np
 import torch
 
-from regraft.config.protocol import depth_index
 from regraft.config.registry import kind_spec, load
+from regraft.engine.adapted import lowest_open
 from regraft.engine.batches import Loader, epoch_batches, parts_of
 from regraft.engine.device import autocast
 from regraft.engine.optimiser import Optimiser
 from regraft.engine.outputs import outputs
 from regraft.engine.randomness import random_state, set_random_state
 from regraft.errors import RegraftError
-from regraft.events import Adjusted, Checkpoint, Epoch, Evaluation, Event, Step
+from regraft.events import Adjusted, Checkpoint, Epoch, Evaluation, Event, Glimpse, Step
 from regraft.measure.metrics import METRICS, all_scores, softmax
 from regraft.objectives.supervised import cross_entropy
 
@@ -36,6 +36,9 @@ FINISH = "finish"
 
 CHECKPOINT = "checkpoint"
 """What a driver sends in answer to a step to get a checkpoint right after it."""
+
+GLIMPSE = "glimpse"
+"""What a driver sends in answer to a step to get the validation metrics right after it."""
 
 _ONE_ITEM = "more than 1 value per channel"  # torch's batch normalisation, of one item
 
@@ -116,18 +119,19 @@ class Fit:
             if not all(bool(tensor.isfinite().all()) for tensor in self._best.values()):
                 raise DivergedError(f"weights are not finite {self._where()}")
         self._model.load_state(self._best)
-        depth = self._loader.kept_depth(self._lowest_open(self._progress.epoch))
-        logits, features = self._outputs(min(depth, self._model.trains.lowest_depth))
+        trains = self._model.trains
+        depth = self._loader.kept_depth(lowest_open(self._job, trains, self._progress.epoch))
+        logits, features = self._outputs(min(depth, trains.lowest_depth))
         return FitResult(self._best, logits, features, self._progress, ended)
 
     def _epoch(self) -> Generator[Event, str | None, bool]:
         progress, started = self._progress, time.monotonic()
-        lowest = self._lowest_open(progress.epoch)
+        lowest = lowest_open(self._job, self._model.trains, progress.epoch)
         self._open(lowest)
         depth = self._loader.kept_depth(lowest)
         batches = self._batches(progress.epoch)
         self._model.set_modes(lowest)
-        asked = False
+        asked: str | None = None
         while progress.position < len(batches):
             asked = yield from self._step(batches[progress.position], depth)
             progress.position += 1
@@ -135,7 +139,10 @@ class Fit:
                 break  # what is due is taken after the evaluation
             if self._was_finished():
                 return True
-            due = asked or self._is_checkpoint_due()
+            if asked == GLIMPSE:
+                yield self._glimpse(self._scores(depth)[0])
+                self._model.set_modes(lowest)
+            due = asked == CHECKPOINT or self._is_checkpoint_due()
             if due and (yield from self._checkpoint()):
                 return True
         loss = progress.loss_sum / progress.loss_items
@@ -146,16 +153,20 @@ class Fit:
         progress.loss_sum, progress.loss_items = 0.0, 0
         if len(self._stage.validation):
             yield from self._evaluate(depth, train_loss=loss)
+            if asked == GLIMPSE:
+                yield self._glimpse(progress.history[-1]["metrics"])
         if self._was_finished():
             return True
-        due = asked or self._is_checkpoint_due()
+        due = asked == CHECKPOINT or self._is_checkpoint_due()
         return due and (yield from self._checkpoint())
 
     def _is_checkpoint_due(self) -> bool:
         return time.monotonic() - self._checkpoint_at >= self._job.checkpoint_seconds
 
-    def _step(self, rows: np.ndarray[Any, Any], depth: int) -> Generator[Event, str | None, bool]:
-        """Take one optimiser step; True when the driver answers that it wants a checkpoint."""
+    def _step(
+        self, rows: np.ndarray[Any, Any], depth: int
+    ) -> Generator[Event, str | None, str | None]:
+        """Take one optimiser step; return what the driver answers to it."""
         progress, started = self._progress, time.monotonic()
         before = self._moved_by_a_pass()
         while True:
@@ -180,8 +191,7 @@ class Fit:
         progress.examples_seen += len(rows)
         self._meter.sample()
         seconds = time.monotonic() - started
-        answer = yield Step(self._job.run, progress.step, self._total, loss, rate, seconds)
-        return answer == CHECKPOINT
+        return (yield Step(self._job.run, progress.step, self._total, loss, rate, seconds))
 
     def _accumulate(self, rows: np.ndarray[Any, Any], depth: int) -> list[torch.Tensor]:
         """Add up the gradient of the mean loss over `rows`, in parts that fit in memory.
@@ -240,13 +250,7 @@ class Fit:
         self, depth: int, train_loss: float | None = None
     ) -> Generator[Event, str | None, None]:
         progress, job = self._progress, self._job
-        logits, _ = self._outputs(depth)
-        if not np.isfinite(logits).all():
-            raise DivergedError(f"logits of validation items are not finite {self._where()}")
-        labels = job.data.labels[self._stage.validation]
-        metrics = all_scores(softmax(logits), labels, job.data.costs)
-        # A metric that is not defined here (AUROC of one class) leaves the choice to the log loss.
-        value = METRICS[job.data.metric].sign * metrics.get(job.data.metric, 0.0)
+        metrics, value = self._scores(depth)
         best = progress.best_metric
         log_loss = metrics["log_loss"]
         least = progress.best_log_loss
@@ -269,6 +273,23 @@ class Fit:
         )
         epoch, step = progress.epoch, progress.step
         yield Evaluation(job.run, self._stage.name, epoch, step, metrics, seconds)
+
+    def _scores(self, depth: int) -> tuple[dict[str, float], float]:
+        """Return the metrics on the validation items, and the one that is watched, more = better.
+
+        A metric that is not defined here (AUROC of one class) leaves the choice to the log loss.
+        """
+        data = self._job.data
+        logits, _ = self._outputs(depth)
+        if not np.isfinite(logits).all():
+            raise DivergedError(f"logits of validation items are not finite {self._where()}")
+        labels = data.labels[self._stage.validation]
+        metrics = all_scores(softmax(logits), labels, data.costs)
+        return metrics, METRICS[data.metric].sign * metrics.get(data.metric, 0.0)
+
+    def _glimpse(self, metrics: dict[str, float]) -> Glimpse:
+        run, step, seconds = self._job.run, self._progress.step, self._meter.seconds
+        return Glimpse(run, self._stage.name, step, self._total, metrics, seconds)
 
     def _outputs(self, depth: int) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
         return outputs(self._job, self._model, self._loader, self._stage.validation, depth=depth)
@@ -300,20 +321,6 @@ class Fit:
             draw=(stage.name, epoch),
             lengths=self._lengths,
         )
-
-    def _lowest_open(self, epoch: int) -> int:
-        """Return the lowest block that trains in an epoch (0 is the first)."""
-        lowest = self._model.trains.lowest_depth
-        unfreeze = self._job.protocol["unfreeze"]
-        if unfreeze is None or not self._model.trains.backbone:
-            return lowest
-        n_blocks = self._job.backbone.n_blocks
-        from_depth = depth_index(self._job.protocol["train"]["from_depth"], n_blocks)
-        spec = kind_spec("unfreeze", unfreeze, where="unfreeze")
-        opened = load("unfreeze", unfreeze["kind"]).lowest_open(
-            spec, epoch=epoch, from_depth=from_depth, n_blocks=n_blocks
-        )
-        return lowest if opened <= from_depth else max(int(opened), lowest)
 
     def _open(self, lowest: int) -> None:
         """Let gradients flow to the declared parameters from block `lowest` on."""

@@ -34,7 +34,7 @@ class ArmEvidence:
     Attributes:
         key: Name of the arm in the study; `protocol` and `title` are the protocol's.
         role: Control without transfer, control without fine-tuning, or candidate.
-        status: ``done``, ``skipped`` or ``failed``; `reason` says why.
+        status: ``done``, ``skipped``, ``eliminated`` or ``failed``; `reason` says why.
         settings: What a reader wants to know of the protocol as it ran.
         runs: Ids of the repetitions; the first stands for the arm.
         tuning_runs: Ids of the runs that chose the learning rate.

@@ -139,9 +139,10 @@ def _arm(account: Account, outcome: ArmOutcome) -> ArmEvidence:
         settings=describe(outcome.protocol),
         estimated_seconds=outcome.admission.estimated_seconds,
         runs=tuple(one.run for one in outcome.repetitions),
-        tuning_runs=tuple(one.run for one in outcome.tuning),
+        tuning_runs=(*(one.run for one in outcome.tuning), *outcome.dropped),
         summaries=tuple(one.summary for one in outcome.repetitions),
-        seconds_total=sum(float(one.summary.get("seconds", 0.0)) for one in runs),
+        seconds_total=sum(float(one.summary.get("seconds", 0.0)) for one in runs)
+        + sum(one.seconds for one in outcome.dropped.values()),
         logits=np.stack(logits) if logits else None,
         test_logits=account.final.logits.get(outcome.arm.key),
         movement=_movement(account, outcome),

@@ -1,21 +1,22 @@
 """The rule-based advisor: which arm comes next and on what terms, each with its reason.
 
-Rules, in order: controls always run, before anything else; then cheap before dear; an arm that is
-the same as an earlier one on this backbone is left out; an arm starts only when all its learning
-rates fit in what the budget leaves beside the reserve for repetitions, with fewer epochs if need
-be; training from scratch takes at most a third of the budget; what ties with the best is repeated
-with other seeds.
+Rules, in order: controls always run, before anything else, to their end; then candidates race,
+cheap before dear; an arm that is the same as an earlier one on this backbone is left out; an arm
+starts only when all its learning rates fit in what the budget leaves beside the reserve for
+repetitions, with fewer epochs if need be; on the way the better third goes on; training from
+scratch takes at most a third of the budget; what ties with the best is repeated with other seeds.
 """
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from regraft.config.protocol import depth_index
 from regraft.errors import BudgetError
 from regraft.hashing import canonical_json
-from regraft.search.arms import Arm
+from regraft.search.arms import Arm, with_fit
+from regraft.search.halving import racing_share
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -63,35 +64,80 @@ def order(arms: Sequence[Arm], costs: Mapping[str, CostModel]) -> list[Arm]:
     return sorted(arms, key=rank)
 
 
-def admit(
-    arm: Arm,
-    cost: CostModel,
-    *,
-    budget: float,
-    remaining: float,
-    reserved: float,
-    twin: str | None,
-) -> Admission:
-    """Decide whether an arm runs now.
+@dataclass(slots=True)
+class Purse:
+    """What of the budget candidates may still plan with.
+
+    Attributes:
+        budget: Seconds of the whole study.
+        reserved: Seconds kept for what follows the ladder; `kept` is what even the first candidate
+            must leave: without one there is nothing to repeat.
+        share: Part of their steps that candidates take when the worse drop out on the way; 1 where
+            they do not race.
+        planned: Seconds of the race that are planned already.
+        admitted: Arms that run.
+    """
+
+    budget: float
+    reserved: float
+    kept: float
+    share: float = 1.0
+    planned: float = 0.0
+    admitted: list[Arm] = field(default_factory=list)
+
+    def terms(self, arm: Arm, cost: CostModel, *, remaining: float) -> Admission:
+        """Decide whether an arm runs.
+
+        Args:
+            arm: The arm.
+            cost: Its cost model.
+            remaining: Seconds left now.
+
+        Raises:
+            BudgetError: The budget does not hold even the controls.
+        """
+        if not arm.is_trained:
+            return _admit_control(arm, cost, remaining)
+        if arm.is_from_scratch:
+            return _admit_scratch(arm, cost, budget=self.budget, remaining=remaining)
+        twin = twin_of(arm, self.admitted, cost.n_blocks)
+        if twin is not None:
+            return Admission(False, f"the same as {twin} on a backbone of {cost.n_blocks} blocks")
+        is_first = not any(one.role == "candidate" for one in self.admitted)
+        available = remaining - (self.kept if is_first else self.reserved) - self.planned
+        return _admit_candidate(arm, cost, available=available, share=self.share)
+
+    def races(self, arm: Arm) -> bool:
+        """Whether an arm's learning rates race those of other arms."""
+        return arm.role == "candidate" and self.share < 1
+
+    def take(self, arm: Arm, terms: Admission, cost: CostModel) -> float:
+        """Note what was decided of an arm; return the seconds that all its learning rates need."""
+        if not terms.admitted:
+            return 0.0
+        self.admitted.append(arm)
+        if not self.races(arm):
+            return terms.estimated_seconds * terms.n_rates
+        whole = cost.run(with_fit(arm.candidates[0], epochs=terms.epochs))
+        seconds = whole * terms.n_rates * self.share
+        self.planned += seconds
+        return seconds
+
+
+def purse_of(arms: Sequence[Arm], *, budget: float, raced: bool, more_follows: bool) -> Purse:
+    """Return the purse of a study before anything runs.
 
     Args:
-        arm: The arm.
-        cost: Its cost model.
-        budget: Seconds of the whole study.
-        remaining: Seconds left now.
-        reserved: Seconds kept for what follows the ladder.
-        twin: An arm that is the same on this backbone, already admitted; or None.
-
-    Raises:
-        BudgetError: The budget does not hold even the controls.
+        arms: All arms.
+        budget: Seconds of the study.
+        raced: Whether worse candidates drop out; under cross-validation none does, as a fold of a
+            few items cannot tell.
+        more_follows: Whether the budget must also hold a label-efficiency curve.
     """
-    if not arm.is_trained:
-        return _admit_control(arm, cost, remaining)
-    if arm.is_from_scratch:
-        return _admit_scratch(arm, cost, budget=budget, remaining=remaining)
-    if twin is not None:
-        return Admission(False, f"the same as {twin} on a backbone of {cost.n_blocks} blocks")
-    return _admit_candidate(arm, cost, available=remaining - reserved)
+    reserved = RESERVED_SHARE * (2 if more_follows else 1) * budget
+    n = sum(len(arm.candidates) for arm in arms if arm.role == "candidate")
+    share = racing_share(n) if raced and n else 1.0
+    return Purse(budget, reserved, reserved / 2 if more_follows else 0.0, share)
 
 
 def _span(seconds: float) -> str:
@@ -134,21 +180,23 @@ def _admit_scratch(arm: Arm, cost: CostModel, *, budget: float, remaining: float
     return Admission(True, reason, n_rates, epochs, epochs * epoch)
 
 
-def _admit_candidate(arm: Arm, cost: CostModel, *, available: float) -> Admission:
+def _admit_candidate(arm: Arm, cost: CostModel, *, available: float, share: float) -> Admission:
     protocol = arm.candidates[0]
     folds = cost.n_folds + 1 if cost.n_folds > 1 else 1
     asked, n_rates = int(protocol["fit"]["epochs"]), len(arm.candidates)
     epoch = cost.epoch(protocol) * folds
-    whole = epoch * asked * n_rates
-    epochs = min(asked, int(available / (epoch * n_rates)))
+    each = epoch * n_rates * share
+    epochs = min(asked, int(available / each))
+    raced = ", the worse dropping out" if share < 1 else ""
     if epochs < min(FEWEST_EPOCHS, asked):
         return Admission(
             False,
-            f"{_rates(n_rates)} of {asked} epochs need about {_span(whole)}; "
+            f"{_rates(n_rates)} of {asked} epochs{raced and raced + ','} need about "
+            f"{_span(each * asked)}; "
             f"{_span(available)} are left beside the reserve for repetitions",
             estimated_seconds=epoch * asked + cost.feature_pass,
         )
-    reason = f"about {_span(epoch * epochs * n_rates)} for {_rates(n_rates)}"
+    reason = f"about {_span(each * epochs)} for {_rates(n_rates)}{raced}"
     if epochs < asked:
         reason += f"; {asked} epochs cut to {epochs} to fit in {_span(available)}"
     return Admission(True, reason, n_rates, epochs, epoch * epochs + cost.feature_pass)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any, final
 
 import numpy as np
@@ -13,18 +14,18 @@ from regraft.evidence.verdict import ArmResult, Verdict, decide_verdict
 from regraft.hashing import digest_json
 from regraft.measure.metrics import METRICS, softmax
 from regraft.search.advisor import (
-    RESERVED_SHARE,
     SCRATCH_SHARE,
     Admission,
-    admit,
+    Purse,
     admit_repetition,
     contenders,
     order,
-    twin_of,
+    purse_of,
 )
 from regraft.search.arms import Arm, lowest_trained_depth, with_fit
 from regraft.search.costs import HEAD_SHARE, CostModel, measure_forward
 from regraft.search.drive import Outcome, adjustments, drive
+from regraft.search.race import Dropped, Runner, dropped_out, race
 from regraft.seeds import derive
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ class ArmOutcome:
         tuning: Outcome per learning rate, with the first seed.
         repetitions: Outcomes of the chosen learning rate: the first seed's, then the others'.
         chosen: Index of the chosen learning rate.
+        dropped: Learning rates that dropped out of the race, by run.
     """
 
     arm: Arm
@@ -55,6 +57,7 @@ class ArmOutcome:
     tuning: list[Outcome] = field(default_factory=list)
     repetitions: list[Outcome] = field(default_factory=list)
     chosen: int = 0
+    dropped: dict[str, Dropped] = field(default_factory=dict)
 
     @property
     def is_done(self) -> bool:
@@ -68,16 +71,41 @@ class ArmOutcome:
 
     @property
     def status(self) -> str:
-        """``done``, ``skipped`` or ``failed``."""
+        """``done``, ``skipped``, ``failed``, or ``eliminated`` where all rates dropped out."""
         if self.is_done:
             return "done"
+        if self.dropped:
+            return "eliminated"
         return "failed" if self.admission.admitted else "skipped"
 
     @property
     def reason(self) -> str:
-        """Why the arm ran, was skipped or failed."""
+        """Why the arm ran, was skipped, dropped out or failed."""
+        if self.status == "eliminated":
+            return next(iter(self.dropped.values())).reason
         failed = [o.reason for o in self.tuning if o.status == "failed"]
         return failed[0] if self.status == "failed" and failed else self.admission.reason
+
+    def admitted_candidates(self) -> list[dict[str, Any]]:
+        """Return the learning rates that are tried, the arm's middle one first."""
+        middle = len(self.arm.candidates) // 2
+        rest = [c for i, c in enumerate(self.arm.candidates) if i != middle]
+        return [self.arm.candidates[middle], *rest][: self.admission.n_rates]
+
+    def note(self, candidate: Mapping[str, Any], ended: Outcome, metric: str) -> None:
+        """Take in how a learning rate ended; the best on validation stands for the arm."""
+        self.tuning.append(ended)
+        if ended.status != "done":
+            return
+        sign = METRICS[metric].sign
+
+        def rank(one: Outcome) -> tuple[float, float]:
+            scores = one.summary["metrics"]
+            return sign * scores[metric], -scores["log_loss"]
+
+        if not self.repetitions or rank(ended) > rank(self.repetitions[0]):
+            self.repetitions = [ended]
+            self.chosen = [c["rate"] for c in self.arm.candidates].index(candidate["rate"])
 
     def probabilities(self) -> np.ndarray[Any, Any]:
         """Out-of-sample class probabilities, shape (seeds, validated rows, C)."""
@@ -107,16 +135,18 @@ class Ladder:
             BudgetError: The budget does not hold even the controls.
         """
         costs = {arm.key: self.cost(arm) for arm in arms}
-        share = RESERVED_SHARE * (2 if more_follows else 1)
-        reserved = share * self._around.clock.budget
-        kept = reserved / 2 if more_follows else 0.0
+        is_race = len(self._task.folds) == 1
+        purse = purse_of(
+            arms, budget=self._around.clock.budget, raced=is_race, more_follows=more_follows
+        )
         for arm in order(arms, costs):
-            admission = self._admit(arm, costs[arm.key], reserved, kept)
-            outcome = ArmOutcome(arm, admission)
+            outcome = ArmOutcome(arm, self._admit(arm, costs[arm.key], purse))
             self.outcomes.append(outcome)
-            if admission.admitted:
+            if outcome.admission.admitted and not (is_race and arm.role == "candidate"):
                 yield from self._tune(outcome)
-        yield from self._repeat(seeds, kept)
+        if is_race:
+            yield from self._race(purse.reserved)
+        yield from self._repeat(seeds, purse.kept)
         return self.verdict()
 
     def cost(self, arm: Arm) -> CostModel:
@@ -238,43 +268,50 @@ class Ladder:
             checkpoint_seconds=around.checkpoint_seconds,
         )
 
-    def _admit(self, arm: Arm, cost: CostModel, reserved: float, kept: float) -> Admission:
-        admitted = [o.arm for o in self.outcomes if o.admission.admitted]
-        twin = twin_of(arm, admitted, cost.n_blocks)
-        if not any(o.arm.role == "candidate" for o in self.outcomes if o.admission.admitted):
-            reserved = kept  # without a candidate there is nothing to repeat
+    def _admit(self, arm: Arm, cost: CostModel, purse: Purse) -> Admission:
         value = self._around.ledger.decisions.decide(
             self._around.study,
             f"arm/{arm.key}",
-            lambda: admit(
-                arm,
-                cost,
-                budget=self._around.clock.budget,
-                remaining=self._around.clock.remaining,
-                reserved=reserved,
-                twin=twin,
-            ).to_json(),
+            lambda: purse.terms(arm, cost, remaining=self._around.clock.remaining).to_json(),
         )
-        return Admission(**value)
+        terms = Admission(**value)
+        purse.take(arm, terms, cost)
+        return terms
 
     def _tune(self, outcome: ArmOutcome) -> Generator[Event, str | None, None]:
         """Try the admitted learning rates and choose the best on validation."""
-        metric = METRICS[self._task.metric]
-        sign = 1.0 if metric.higher_is_better else -1.0
-        best: tuple[float, float] | None = None
-        for candidate in _middle_first(outcome.arm, outcome.admission.n_rates):
-            protocol = with_fit(candidate, epochs=outcome.admission.epochs)
+        for candidate in outcome.admitted_candidates():
             if outcome.tuning and not self._has_time(outcome, candidate):
                 break
+            protocol = with_fit(candidate, epochs=outcome.admission.epochs)
             ended = yield from self.run(outcome, protocol, repetition=0)
-            outcome.tuning.append(ended)
-            if ended.status != "done":
-                continue
-            scores = ended.summary["metrics"]
-            rank = (sign * scores[metric.name], -scores["log_loss"])
-            if best is None or rank > best:
-                best, outcome.repetitions = rank, [ended]
-                outcome.chosen = outcome.arm.candidates.index(candidate)
+            outcome.note(candidate, ended, self._task.metric)
+
+    def _race(self, reserved: float) -> Generator[Event, str | None, None]:
+        """Run every learning rate of the candidates, the worse dropping out on the way."""
+        entries = [
+            (outcome, candidate, self._runner(outcome, candidate))
+            for outcome in self.outcomes
+            if outcome.arm.role == "candidate" and outcome.admission.admitted
+            for candidate in outcome.admitted_candidates()
+        ]
+        runners = [runner for _, _, runner in entries]
+        metric = self._task.metric
+        yield from race(self._around, runners, metric=metric, reserved=reserved)
+        ledger, study = self._around.ledger, self._around.study
+        dropped = dropped_out(ledger.decisions.all(study), metric)
+        for outcome, candidate, runner in entries:
+            if runner.outcome is not None:
+                outcome.note(candidate, runner.outcome, metric)
+            elif runner.run in dropped:
+                outcome.dropped[runner.run] = dropped[runner.run]
+
+    def _runner(self, outcome: ArmOutcome, candidate: Mapping[str, Any]) -> Runner:
+        protocol = with_fit(candidate, epochs=outcome.admission.epochs)
+        seed = derive(self._around.seed, "run", 0)
+        run = self.run_id(protocol, outcome.arm.backbone or 0, seed)
+        start = partial(self.run, outcome, protocol, repetition=0)
+        return Runner(run, start, self._around.ledger.journal)
 
     def _repeat(self, seeds: int, kept: float) -> Generator[Event, str | None, None]:
         """Repeat with other seeds what ties with the best, while the budget lasts."""
@@ -338,10 +375,3 @@ def arm_result(outcome: ArmOutcome, logits: np.ndarray[Any, Any] | None = None) 
         probabilities=outcome.probabilities() if logits is None else softmax(logits),
         cost_seconds=outcome.admission.estimated_seconds,
     )
-
-
-def _middle_first(arm: Arm, n: int) -> list[dict[str, Any]]:
-    """Return n of the arm's candidates, the middle learning rate first."""
-    middle = len(arm.candidates) // 2
-    rest = [c for i, c in enumerate(arm.candidates) if i != middle]
-    return [arm.candidates[middle], *rest][:n]

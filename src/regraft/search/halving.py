@@ -1,0 +1,98 @@
+"""Successive halving: what share of their steps candidates get, and which go on. Pure functions."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+ETA = 3
+"""One candidate in so many goes on, to so many times the steps (Jamieson & Talwalkar, 2016)."""
+
+FEWEST_STEPS = 20
+"""A candidate is not judged before so many steps."""
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Where a candidate stands at a rung.
+
+    Attributes:
+        run: Its run.
+        value: The study's metric, more is better; log_loss: decides between equals.
+        step: Steps taken, of `total_steps`.
+        seconds: Seconds taken.
+        ended: Whether the run has ended; then it costs nothing more.
+    """
+
+    run: str
+    value: float
+    log_loss: float
+    step: int
+    total_steps: int
+    seconds: float
+    ended: bool
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the plain form that the ledger keeps."""
+        return asdict(self)
+
+    def seconds_to(self, share: float) -> float:
+        """Return the seconds that it needs to have taken a share of its steps."""
+        if self.ended or self.step == 0:
+            return 0.0
+        return max(0.0, share * self.total_steps - self.step) * self.seconds / self.step
+
+
+def rungs(n: int) -> list[float]:
+    """Return the shares of their steps at which n candidates are compared, from low to high.
+
+    Example:
+        >>> rungs(21), rungs(5), rungs(2)
+        ([0.1111111111111111, 0.3333333333333333], [0.3333333333333333], [])
+    """
+    levels = min(2, int(math.log(n, ETA) + 1e-9)) if n >= ETA else 0
+    return [float(ETA) ** -(levels - i) for i in range(levels)]
+
+
+def racing_share(n: int) -> float:
+    """Return the part of the steps of n candidates that are taken when the worse drop out.
+
+    Example:
+        >>> round(racing_share(9), 3), racing_share(2)
+        (0.259, 1.0)
+    """
+    taken, done, left = 0.0, 0.0, n
+    for share in rungs(n):
+        taken += left * (share - done)
+        done, left = share, kept(left)
+    return (taken + left * (1.0 - done)) / n
+
+
+def kept(n: int) -> int:
+    """Return how many of n candidates go on."""
+    return math.ceil(n / ETA)
+
+
+def promoted(standings: Sequence[Standing], *, to_share: float, available: float) -> list[Standing]:
+    """Return those that go on, best first: the better third, as many as the time left holds.
+
+    The best goes on in any case.
+
+    Args:
+        standings: All that are compared, ties in the order given.
+        to_share: Share of their steps at which they are compared next, or 1.
+        available: Seconds left for them.
+    """
+    ranked = sorted(standings, key=lambda one: (-one.value, one.log_loss))[: kept(len(standings))]
+    chosen = ranked[:1]
+    spent = sum(one.seconds_to(to_share) for one in chosen)
+    for one in ranked[1:]:
+        spent += one.seconds_to(to_share)
+        if spent > available:
+            break
+        chosen.append(one)
+    return chosen

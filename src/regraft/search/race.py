@@ -1,0 +1,199 @@
+"""The race: candidates go on rung by rung, the worse drop out; nobody starts again."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any, final
+
+from regraft.engine.fit import GLIMPSE
+from regraft.events import Event, Glimpse, Started, Step
+from regraft.measure.metrics import METRICS
+from regraft.search.halving import FEWEST_STEPS, Standing, promoted, rungs
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Mapping, Sequence
+
+    from regraft.ledger.decisions import Decision
+    from regraft.ledger.journal import Journal
+    from regraft.search.drive import Outcome
+    from regraft.search.surroundings import Surroundings
+
+_RUNG = "rung/"
+
+
+@final
+class Runner:
+    """A candidate in the race: its run, paused where it was compared last.
+
+    Attributes:
+        run: The run's id.
+        outcome: How the run ended, once it has.
+    """
+
+    def __init__(
+        self, run: str, start: Callable[[], Generator[Event, str | None, Outcome]], journal: Journal
+    ) -> None:
+        self.run = run
+        self.outcome: Outcome | None = None
+        self._start, self._journal = start, journal
+        self._events: Generator[Event, str | None, Outcome] | None = None
+        self._seen: Glimpse | None = None
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether the run has ended without a result."""
+        return self.outcome is not None and self.outcome.status == "failed"
+
+    def advance(self, share: float) -> Generator[Event, str | None, None]:
+        """Go on until a share of the steps is taken and the metrics are known, or to the end."""
+        if self._events is None:
+            self._events = self._start()
+        answer: str | None = None
+        while self.outcome is None and not self._has_reached(share):
+            try:
+                event = self._events.send(answer)
+            except StopIteration as stop:
+                self.outcome = stop.value
+                return
+            if isinstance(event, Glimpse):
+                self._seen = event
+            elif isinstance(event, Started) and event.resumed_at_step:
+                self._recall(share)
+            is_there = isinstance(event, Step) and event.step >= _goal(share, event.total_steps)
+            asked = yield event
+            answer = GLIMPSE if share < 1 and is_there else asked
+
+    def standing(self, metric: str) -> Standing:
+        """Return where it stands: by its result if it has ended, else by what was seen last."""
+        sign = METRICS[metric].sign
+        if self.outcome is not None:
+            return self._ended(self.outcome, metric, sign)
+        if self._seen is None:
+            raise AssertionError("a runner that is compared has been seen")
+        seen = self._seen
+        value, loss = sign * seen.metrics.get(metric, 0.0), seen.metrics["log_loss"]
+        return Standing(self.run, value, loss, seen.step, seen.total_steps, seen.seconds, False)
+
+    def drop_out(self) -> None:
+        """Free what the paused run holds."""
+        if self._events is not None:
+            self._events.close()
+        self._events = None
+
+    def _ended(self, outcome: Outcome, metric: str, sign: float) -> Standing:
+        metrics, stage = outcome.summary["metrics"], outcome.summary["stages"][0]
+        return Standing(
+            self.run,
+            sign * metrics.get(metric, 0.0),
+            metrics["log_loss"],
+            stage["step"],
+            stage["step"],
+            float(outcome.summary["seconds"]),
+            True,
+        )
+
+    def _has_reached(self, share: float) -> bool:
+        seen = self._seen
+        return share < 1 and seen is not None and seen.step >= _goal(share, seen.total_steps)
+
+    def _recall(self, share: float) -> None:
+        """Take from the journal what an earlier sitting saw before the checkpoint."""
+        for event in self._journal.events(self.run):
+            if event["kind"] == "glimpse" and not self._has_reached(share):
+                self._seen = Glimpse(**{k: v for k, v in event.items() if k != "kind"})
+
+
+@dataclass(frozen=True, slots=True)
+class Dropped:
+    """A candidate that dropped out: why, its metric then, and the seconds that it took."""
+
+    reason: str
+    value: float
+    seconds: float
+
+
+def race(
+    around: Surroundings, runners: Sequence[Runner], *, metric: str, reserved: float
+) -> Generator[Event, str | None, None]:
+    """Run all to the end but those that drop out.
+
+    Who goes on is decided from the metrics on validation and from the time left, and written down
+    before it acts; a resumed study does not run again what had dropped out.
+
+    Args:
+        around: Ledger and clock.
+        runners: The candidates, cheap before dear.
+        metric: The study's metric.
+        reserved: Seconds kept for what follows the race.
+    """
+    left = list(runners)
+    shares = rungs(len(left))
+    decided = {one.key: one.value for one in around.ledger.decisions.all(around.study)}
+    for rung, share in enumerate(shares):
+        chosen = decided.get(f"{_RUNG}{rung}")
+        running = set() if chosen is None else _running(chosen)
+        for runner in left:
+            if chosen is None or runner.run not in running:  # to its end, which is on record
+                yield from runner.advance(share)
+        left = [one for one in left if not one.has_failed]
+        if not left:
+            break
+        if chosen is None:
+            standings = [one.standing(metric) for one in left]
+            available = around.clock.remaining - reserved
+            chosen = _decision(standings, metric, [*shares, 1.0][rung + 1], available)
+            around.ledger.decisions.decide(around.study, f"{_RUNG}{rung}", partial(dict, chosen))
+        for runner in left:
+            if runner.run not in chosen["promoted"]:
+                runner.drop_out()
+        left = [one for one in left if one.run in chosen["promoted"]]
+    for runner in left:
+        yield from runner.advance(1.0)
+
+
+def dropped_out(decisions: Sequence[Decision], metric: str) -> dict[str, Dropped]:
+    """Return, by run, what dropped out of a study's race; a run that had ended has a result."""
+    found: dict[str, Dropped] = {}
+    for rung in (one.value for one in decisions if one.key.startswith(_RUNG)):
+        worst = min(one["value"] for one in rung["standings"] if one["run"] in rung["promoted"])
+        for one in rung["standings"]:
+            if one["run"] not in rung["promoted"] and not one["ended"]:
+                reason = (
+                    f"dropped out after {one['step']} of {one['total_steps']} steps: "
+                    f"{METRICS[metric].title} {_shown(one['value'], metric)}, the last to go on "
+                    f"had {_shown(worst, metric)}"
+                )
+                value = METRICS[metric].sign * one["value"]
+                found[one["run"]] = Dropped(reason, value, one["seconds"])
+    return found
+
+
+def _running(chosen: Mapping[str, Any]) -> set[str]:
+    """Return the runs that had not ended when it was decided who goes on."""
+    return {one["run"] for one in chosen["standings"] if not one["ended"]}
+
+
+def _decision(
+    standings: Sequence[Standing], metric: str, to_share: float, available: float
+) -> dict[str, Any]:
+    chosen = promoted(standings, to_share=to_share, available=available)
+    last = chosen[-1]
+    reason = (
+        f"{len(chosen)} of {len(standings)} candidates go on: {METRICS[metric].title} "
+        f"{_shown(last.value, metric)} or better"
+    )
+    return {
+        "promoted": [one.run for one in chosen],
+        "standings": [one.to_json() for one in standings],
+        "reason": reason,
+    }
+
+
+def _shown(value: float, metric: str) -> str:
+    return f"{METRICS[metric].sign * value:.3f}"
+
+
+def _goal(share: float, total_steps: int) -> int:
+    return min(total_steps, max(FEWEST_STEPS, math.ceil(share * total_steps)))

@@ -1,0 +1,61 @@
+"""Halving: who goes on, at what share of the steps, and what a race costs."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from regraft.search.halving import ETA, Standing, kept, promoted, racing_share, rungs
+
+
+def standing(run: int, value: float, loss: float = 1.0, **more: float) -> Standing:
+    given = {"step": 10, "total_steps": 90, "seconds": 1.0, **more}
+    return Standing(str(run), value, loss, ended=False, **given)  # type: ignore[arg-type]
+
+
+standings = st.lists(st.tuples(st.floats(0, 1), st.floats(0, 3)), min_size=1, max_size=40).map(
+    lambda pairs: [standing(i, value, loss) for i, (value, loss) in enumerate(pairs)]
+)
+
+
+@pytest.mark.parametrize(
+    ("n", "shares"),
+    [(1, []), (2, []), (3, [1 / 3]), (8, [1 / 3]), (9, [1 / 9, 1 / 3]), (500, [1 / 9, 1 / 3])],
+)
+def test_more_candidates_are_compared_earlier(n: int, shares: list[float]) -> None:
+    assert rungs(n) == pytest.approx(shares)
+
+
+@given(st.integers(1, 200))
+def test_the_share_of_a_race_is_what_a_race_takes(n: int) -> None:
+    steps, done, left = 0.0, 0.0, n
+    for share in [*rungs(n), 1.0]:
+        steps += left * (share - done)
+        done, left = share, kept(left)
+    assert racing_share(n) == pytest.approx(steps / n)
+    assert racing_share(n) == 1.0 if n < ETA else racing_share(n) < 0.75
+
+
+@given(standings, st.floats(0, 1e6))
+def test_the_better_third_goes_on_and_always_the_best(
+    field: list[Standing], available: float
+) -> None:
+    chosen = promoted(field, to_share=1.0, available=available)
+    assert 1 <= len(chosen) <= kept(len(field)) == math.ceil(len(field) / ETA)
+    rank = sorted(field, key=lambda one: (-one.value, one.log_loss))
+    assert chosen == rank[: len(chosen)]
+
+
+def test_the_time_left_holds_those_that_go_on() -> None:
+    field = [standing(i, 1 - i / 10, seconds=2.0) for i in range(9)]
+    each = field[0].seconds_to(1.0)
+    assert each == pytest.approx(16.0)
+    for n in (1, 2, 3):
+        assert len(promoted(field, to_share=1.0, available=n * each + 1.0)) == n
+    assert len(promoted(field, to_share=1.0, available=-5.0)) == 1
+    done = Standing("done", 0.5, 1.0, 90, 90, 20.0, ended=True)
+    assert done.seconds_to(1.0) == 0.0
+    assert promoted([*field[:4], done], to_share=1.0, available=0.0) == field[:1]

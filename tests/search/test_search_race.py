@@ -1,0 +1,124 @@
+"""The race: the worse drop out, on record; nobody starts again; a resumed race ends the same."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from regraft.commands.records import runs as list_runs
+from regraft.events import Done, Glimpse, Step
+from regraft.search.race import dropped_out
+from small_search import run_whole, small_study, with_a_short_scratch, write_lora
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from regraft.study import Study
+
+EPOCHS = 12
+UNFIT = """\
+name: unfit
+modules: [{kind: lora, rank: 2, on: [attention_in]}]
+fit: {epochs: 12, least_steps: 1, batch_size: 16}
+"""
+
+
+def a_race(folder: Path, home: Path) -> Study:
+    """Return a study of three rates that learn and three that cannot: there is no attention."""
+    folder.mkdir(exist_ok=True)
+    unfit = folder / "unfit.yaml"
+    unfit.write_text(UNFIT, encoding="utf-8")
+    protocols = [write_lora(folder, epochs=EPOCHS), str(unfit)]
+    return with_a_short_scratch(small_study(home, protocols))
+
+
+def told(record: dict[str, Any]) -> list[tuple[Any, ...]]:
+    """Return what must not depend on how often a study was interrupted."""
+    keys = ("key", "status", "runs", "tuning_runs", "validation", "test", "reason")
+    return [
+        tuple(arm[key] for key in keys if key != "reason" or arm["status"] != "done")
+        for arm in record["arms"]
+    ]
+
+
+@pytest.fixture(scope="module")
+def raced(tmp_path_factory: pytest.TempPathFactory) -> tuple[Study, list[Any], dict[str, Any]]:
+    folder = tmp_path_factory.mktemp("race")
+    study = a_race(folder / "protocols", folder / "home")
+    events = list(study.events())
+    return study, events, study.result().record
+
+
+def test_the_worse_drop_out_early_and_the_best_ends(
+    raced: tuple[Study, list[Any], dict[str, Any]],
+) -> None:
+    study, events, record = raced
+    (rung,) = [d.value for d in study.ledger.decisions.all(study.id) if d.key.startswith("rung/")]
+    ranked = sorted(rung["standings"], key=lambda one: (-one["value"], one["log_loss"]))
+    assert rung["promoted"] == [ranked[0]["run"]]
+    assert len(ranked) == 3  # those that failed are not compared
+    dropped = {one["run"] for one in ranked[1:]}
+    steps: dict[str, int] = {}
+    for event in events:
+        if isinstance(event, Step):
+            steps[event.run] = event.step
+    total = ranked[0]["total_steps"]
+    assert {steps[run] for run in dropped} == {max(20, total // 3)}
+    assert steps[rung["promoted"][0]] > total // 3
+    ended = {event.run for event in events if isinstance(event, Done)}
+    assert not dropped & ended
+    arms = {arm["key"]: arm for arm in record["arms"]}
+    assert arms["small-lora"]["status"] == "done"
+    assert dropped < set(arms["small-lora"]["tuning_runs"])
+    assert arms["unfit"]["status"] == "failed"
+    assert "attention" in arms["unfit"]["reason"]
+    assert all(a["status"] == "done" for a in record["arms"] if a["role"] != "candidate")
+
+
+def test_a_look_in_passing_changes_nothing(
+    raced: tuple[Study, list[Any], dict[str, Any]], tmp_path: Path
+) -> None:
+    study, events, _ = raced
+    seen = [event for event in events if isinstance(event, Glimpse)]
+    assert seen
+    best = next(d.value for d in study.ledger.decisions.all(study.id) if d.key == "rung/0")
+    alone = with_a_short_scratch(
+        small_study(tmp_path, [write_lora(tmp_path, epochs=EPOCHS)])
+    )  # three rates of one arm, of which again one goes on
+    run_whole(alone)
+    first = study.ledger.runs.result(best["promoted"][0])
+    again = alone.ledger.runs.result(best["promoted"][0])
+    assert first is not None
+    assert again is not None
+    assert first.summary["metrics"] == again.summary["metrics"]
+
+
+@pytest.mark.parametrize("share", [0.35, 0.55, 0.7])
+def test_a_race_that_was_interrupted_ends_the_same(
+    raced: tuple[Study, list[Any], dict[str, Any]], tmp_path: Path, share: float
+) -> None:
+    _, events, record = raced
+    study = a_race(tmp_path / "protocols", tmp_path / "home")
+    running = study.events()
+    for _ in range(int(share * len(events))):
+        next(running)
+    running.close()
+    again = a_race(tmp_path / "protocols", tmp_path / "home")
+    assert told(run_whole(again)) == told(record)
+
+
+def test_what_dropped_out_is_listed_with_its_reason(
+    raced: tuple[Study, list[Any], dict[str, Any]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    study, _, _ = raced
+    dropped = dropped_out(study.ledger.decisions.all(study.id), "accuracy")
+    assert len(dropped) == 2
+    list_runs(study.id, home=study.ledger.home, as_json=True)
+    rows = {row["run"]: row for row in json.loads(capsys.readouterr().out)["runs"]}
+    for run, one in dropped.items():
+        assert rows[run]["status"] == "eliminated"
+        assert rows[run]["reason"] == one.reason
+        assert one.reason.startswith("dropped out after 2")
+        assert "the last to go on had" in one.reason
