@@ -20,25 +20,26 @@ from regraft.search.advisor import (
     twin_of,
 )
 from regraft.search.arms import Arm, lowest_trained_depth, study_arms
-from regraft.search.costs import HEAD_SHARE, CostModel
+from regraft.search.costs import CostModel
 
 ARMS = study_arms(["ladder"], ["one"], n_train=100)
 BY_KEY = {arm.key: arm for arm in ARMS}
-N_BLOCKS, FORWARD = 4, 1e-3
+N_BLOCKS, FORWARD, START = 4, 1e-3, 2.0
 AMPLE = 1e6
 
 
-def cost_of(arm: Arm, *, can_cut: bool = True, n_folds: int = 1) -> CostModel:
+def cost_of(arm: Arm, *, n_folds: int = 1) -> CostModel:
     """Return the cost of an arm on a backbone whose blocks take the same time each."""
     lowest = lowest_trained_depth(arm.candidates[0], N_BLOCKS) if arm.is_trained else N_BLOCKS
+    upper = FORWARD * (1 - lowest / N_BLOCKS)
     return CostModel(
-        forward_seconds=FORWARD,
-        upper_seconds=FORWARD * max(1 - lowest / N_BLOCKS, HEAD_SHARE),
+        feature_pass=FORWARD * 125,
+        start_seconds=START,
+        epoch_seconds=100 * 3 * upper + 25 * upper,
+        peak_memory_bytes=1,
         n_train=100,
-        n_validation=25,
         n_folds=n_folds,
         n_blocks=N_BLOCKS,
-        can_cut=can_cut,
     )
 
 
@@ -50,7 +51,7 @@ def price(key: str, **more: Any) -> float:
 
 
 def epoch_of(key: str) -> float:
-    return COSTS[key].epoch(BY_KEY[key].candidates[0])
+    return COSTS[key].epoch_seconds
 
 
 def asked(
@@ -77,11 +78,11 @@ def test_controls_come_first_then_cheap_before_dear() -> None:
     assert {arm.key for arm in arms} == {entry.protocol for entry in load_ladder("default")}
 
 
-def test_what_trains_less_costs_less() -> None:
+def test_a_run_costs_its_start_and_its_epochs_in_every_fit() -> None:
+    epochs = BY_KEY["full"].candidates[0]["fit"]["epochs"]
+    assert price("full") == pytest.approx(START + epochs * epoch_of("full"))
+    assert price("full", n_folds=5) == pytest.approx(START + 6 * epochs * epoch_of("full"))
     assert price("linear-probe") < price("lp-ft-upper") < price("full")
-    assert price("lp-ft-upper") < price("lp-ft-upper", can_cut=False)
-    assert price("lora") == price("lora", can_cut=False)
-    assert price("full", n_folds=5) == pytest.approx(6 * price("full"))
 
 
 @pytest.mark.parametrize(
@@ -129,7 +130,7 @@ def test_a_budget_cuts_epochs_and_never_rates() -> None:
     protocol = BY_KEY["full"].candidates[0]
     epochs, n_rates = protocol["fit"]["epochs"], len(BY_KEY["full"].candidates)
     whole = epoch_of("full") * epochs * n_rates
-    terms = asked("full", remaining=0.51 * whole)
+    terms = asked("full", remaining=0.51 * whole + 3 * START)
     assert terms.admitted
     assert (terms.n_rates, terms.epochs) == (n_rates, epochs // 2)
     assert f"{epochs} epochs cut to {epochs // 2} to fit in" in terms.reason
@@ -154,7 +155,8 @@ def test_the_reserve_is_not_spent_on_candidates() -> None:
 
 def test_only_the_first_candidate_may_use_the_reserve() -> None:
     whole = price("full") * 3
-    settings = {"reserved": whole, "kept": whole / 4, "remaining": 1.51 * whole}
+    half = (whole - 3 * START) / 2
+    settings = {"reserved": whole, "kept": 0.0, "remaining": whole + half + 3 * START + 0.01}
     epochs = BY_KEY["full"].candidates[0]["fit"]["epochs"]
     assert asked("full", admitted=[], **settings).epochs == epochs
     assert asked("full", **settings).epochs == epochs // 2
@@ -162,18 +164,19 @@ def test_only_the_first_candidate_may_use_the_reserve() -> None:
 
 def test_a_race_plans_with_a_part_of_the_steps_and_a_purse_fills() -> None:
     whole = price("full") * 3
+    planned = (whole - 3 * START) / 4 + 3 * START
     alone, raced = purse(AMPLE), purse(AMPLE, share=0.25)
     for one in (alone, raced):
         terms = one.terms(BY_KEY["full"], COSTS["full"], remaining=whole)
         one.take(BY_KEY["full"], terms, COSTS["full"])
     assert alone.planned == 0.0
-    assert raced.planned == pytest.approx(whole / 4)
-    left = raced.terms(BY_KEY["lp-ft"], COSTS["lp-ft"], remaining=whole / 4 + 1e-6)
+    assert raced.planned == pytest.approx(planned)
+    left = raced.terms(BY_KEY["lp-ft"], COSTS["lp-ft"], remaining=planned + 1e-6)
     assert not left.admitted
     assert "epochs, the worse dropping out, need about" in left.reason
     control = raced.terms(BY_KEY["scratch"], COSTS["scratch"], remaining=whole)
     assert raced.take(BY_KEY["scratch"], control, COSTS["scratch"]) > 0
-    assert raced.planned == pytest.approx(whole / 4)
+    assert raced.planned == pytest.approx(planned)
 
 
 def test_a_twin_is_left_out_and_named() -> None:

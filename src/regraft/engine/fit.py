@@ -13,7 +13,7 @@ import torch
 from regraft.config.registry import kind_spec, load
 from regraft.engine.adapted import lowest_open
 from regraft.engine.batches import Loader, epoch_batches, parts_of
-from regraft.engine.device import autocast
+from regraft.engine.device import training_pass
 from regraft.engine.optimiser import Optimiser
 from regraft.engine.outputs import outputs
 from regraft.engine.randomness import random_state, set_random_state
@@ -125,7 +125,7 @@ class Fit:
         return FitResult(self._best, logits, features, self._progress, ended)
 
     def _epoch(self) -> Generator[Event, str | None, bool]:
-        progress, started = self._progress, time.monotonic()
+        progress, started = self._progress, self._meter.seconds
         lowest = lowest_open(self._job, self._model.trains, progress.epoch)
         self._open(lowest)
         depth = self._loader.kept_depth(lowest)
@@ -146,7 +146,7 @@ class Fit:
             if due and (yield from self._checkpoint()):
                 return True
         loss = progress.loss_sum / progress.loss_items
-        seconds = time.monotonic() - started
+        seconds = self._meter.seconds - started
         epoch = progress.epoch + 1
         yield Epoch(self._job.run, self._stage.name, epoch, progress.step, loss, seconds)
         progress.epoch, progress.position = epoch, 0
@@ -219,7 +219,7 @@ class Fit:
 
     def _logits(self, part: Batch) -> torch.Tensor:
         try:
-            with autocast(self._job.precision, self._job.device):
+            with training_pass(self._job.precision, self._job.device, part.inputs):
                 features = self._model.features(part.inputs, part.hidden, part.depth)
                 logits: torch.Tensor = self._model.head(features)
         except ValueError as error:

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from regraft.backbones.backbone import Backbone
-    from regraft.features.store import ArrayStore
+    from regraft.features.store import ArrayStore, ItemArrays
     from regraft.tasks.splits import Fold
 
 Precision = Literal["fp32", "bf16"]
@@ -49,7 +49,7 @@ class RunData:
     prepared: ArrayStore
     raw: Callable[[np.ndarray[Any, Any]], Sequence[Any]]
     features: Callable[[], np.ndarray[Any, Any]]
-    prefix: Callable[[int], ArrayStore | None]
+    prefix: Callable[[int], ItemArrays | None]
     metric: str
     class_weights: np.ndarray[Any, Any] | None = None
     costs: np.ndarray[Any, Any] | None = None

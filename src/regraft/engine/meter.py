@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import time
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import psutil
 import torch
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 _RAPL = Path("/sys/class/powercap/intel-rapl:0/energy_uj")
 
@@ -19,24 +24,48 @@ def _energy_joules() -> float | None:
         return None
 
 
+@dataclass(frozen=True, slots=True)
+class _Counters:
+    """Wall seconds, processor seconds, joules (None where the machine does not tell)."""
+
+    wall: float
+    cpu: float
+    joules: float | None
+
+    @classmethod
+    def now(cls) -> _Counters:
+        return cls(time.perf_counter(), time.process_time(), _energy_joules())
+
+
 class Meter:
-    """Measures from its making on; `earlier` are the figures of an interrupted sitting."""
+    """Measures while it runs; `earlier` are the figures of an interrupted sitting.
+
+    A run that waits between two events, because another runs meanwhile, costs nothing.
+    """
 
     def __init__(self, device: str, earlier: dict[str, Any] | None = None) -> None:
         self._cuda = device.startswith("cuda")
         self._earlier = earlier or {}
-        self._wall = time.perf_counter()
-        self._cpu = time.process_time()
-        self._energy = _energy_joules()
+        self._counted = _Counters(0.0, 0.0, None if _energy_joules() is None else 0.0)
+        self._since: _Counters | None = None
         self._process = psutil.Process()
         self._peak = 0
         if self._cuda:
             torch.cuda.reset_peak_memory_stats()
 
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """Count what passes in between."""
+        self._since = _Counters.now()
+        try:
+            yield
+        finally:
+            self._counted, self._since = self._total(), None
+
     @property
     def seconds(self) -> float:
         """Wall seconds so far, earlier sittings included."""
-        return float(self._earlier.get("seconds", 0.0)) + time.perf_counter() - self._wall
+        return float(self._earlier.get("seconds", 0.0)) + self._total().wall
 
     def sample(self) -> None:
         """Look at the memory in use now."""
@@ -45,15 +74,26 @@ class Meter:
     def figures(self) -> dict[str, Any]:
         """Return seconds, device_seconds, peak_memory_bytes and joules (or None) so far."""
         self.sample()
+        total = self._total()
         peak = torch.cuda.max_memory_allocated() if self._cuda else self._peak
-        device = time.process_time() - self._cpu
-        now = _energy_joules()
-        joules = None if now is None or self._energy is None else max(0.0, now - self._energy)
+        joules = total.joules
         if joules is not None:
             joules += float(self._earlier.get("joules") or 0.0)
         return {
             "seconds": self.seconds,
-            "device_seconds": float(self._earlier.get("device_seconds", 0.0)) + device,
+            "device_seconds": float(self._earlier.get("device_seconds", 0.0)) + total.cpu,
             "peak_memory_bytes": max(int(self._earlier.get("peak_memory_bytes", 0)), peak),
             "joules": joules,
         }
+
+    def _total(self) -> _Counters:
+        """Return what was counted, the running part included."""
+        counted, since = self._counted, self._since
+        if since is None:
+            return counted
+        now = _Counters.now()
+        joules = None
+        if counted.joules is not None and now.joules is not None and since.joules is not None:
+            joules = counted.joules + max(0.0, now.joules - since.joules)
+        wall, cpu = now.wall - since.wall, now.cpu - since.cpu
+        return _Counters(counted.wall + wall, counted.cpu + cpu, joules)

@@ -33,10 +33,11 @@ def execute(job: Job, *, resume: Checkpoint | None = None) -> Generator[Event, s
     between events. Answer a `Checkpoint` with ``send(FINISH)`` to end the run with its best state.
     """
     randomness = RunRandomness(derive(job.seed, "torch"), job.device)
-    events = _guarded(job, resume)
+    meter = Meter(job.device, resume.progress["meter"] if resume else None)
+    events = _guarded(job, resume, meter)
     answer: str | None = None
     while True:
-        with randomness.active():
+        with randomness.active(), meter.running():
             try:
                 event = events.send(answer)
             except StopIteration:
@@ -44,9 +45,10 @@ def execute(job: Job, *, resume: Checkpoint | None = None) -> Generator[Event, s
         answer = yield event
 
 
-def _guarded(job: Job, resume: Checkpoint | None) -> Generator[Event, str | None, None]:
+def _guarded(
+    job: Job, resume: Checkpoint | None, meter: Meter
+) -> Generator[Event, str | None, None]:
     """End a run that diverges or does not fit with a record, not with an exception."""
-    meter = Meter(job.device, resume.progress["meter"] if resume else None)
     _check_metric(job)
     try:
         if predictor_kind(job.protocol) is not None:

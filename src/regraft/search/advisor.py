@@ -118,8 +118,8 @@ class Purse:
         self.admitted.append(arm)
         if not self.races(arm):
             return terms.estimated_seconds * terms.n_rates
-        whole = cost.run(with_fit(arm.candidates[0], epochs=terms.epochs))
-        seconds = whole * terms.n_rates * self.share
+        whole = cost.run(with_fit(arm.candidates[0], epochs=terms.epochs)) - cost.start_seconds
+        seconds = (whole * self.share + cost.start_seconds) * terms.n_rates
         self.planned += seconds
         return seconds
 
@@ -160,8 +160,7 @@ def _admit_control(arm: Arm, cost: CostModel, remaining: float) -> Admission:
 
 def _admit_scratch(arm: Arm, cost: CostModel, *, budget: float, remaining: float) -> Admission:
     protocol = arm.candidates[0]
-    folds = cost.n_folds + 1 if cost.n_folds > 1 else 1
-    epoch = cost.epoch(protocol) * folds
+    epoch = _epoch(cost)
     cap = SCRATCH_SHARE * budget
     if epoch > remaining:
         raise BudgetError(
@@ -182,24 +181,30 @@ def _admit_scratch(arm: Arm, cost: CostModel, *, budget: float, remaining: float
 
 def _admit_candidate(arm: Arm, cost: CostModel, *, available: float, share: float) -> Admission:
     protocol = arm.candidates[0]
-    folds = cost.n_folds + 1 if cost.n_folds > 1 else 1
     asked, n_rates = int(protocol["fit"]["epochs"]), len(arm.candidates)
-    epoch = cost.epoch(protocol) * folds
+    epoch, start = _epoch(cost), cost.start_seconds
     each = epoch * n_rates * share
-    epochs = min(asked, int(available / each))
+    epochs = min(asked, max(0, int((available - start * n_rates) / each)))
     raced = ", the worse dropping out" if share < 1 else ""
     if epochs < min(FEWEST_EPOCHS, asked):
         return Admission(
             False,
             f"{_rates(n_rates)} of {asked} epochs{raced and raced + ','} need about "
-            f"{_span(each * asked)}; "
+            f"{_span(each * asked + start * n_rates)}; "
             f"{_span(available)} are left beside the reserve for repetitions",
-            estimated_seconds=epoch * asked + cost.feature_pass,
+            estimated_seconds=start + epoch * asked + cost.feature_pass,
         )
-    reason = f"about {_span(each * epochs)} for {_rates(n_rates)}{raced}"
+    needed = each * epochs + start * n_rates
+    reason = f"about {_span(needed)} for {_rates(n_rates)}{raced}"
     if epochs < asked:
         reason += f"; {asked} epochs cut to {epochs} to fit in {_span(available)}"
-    return Admission(True, reason, n_rates, epochs, epoch * epochs + cost.feature_pass)
+    estimated = start + epoch * epochs + cost.feature_pass
+    return Admission(True, reason, n_rates, epochs, estimated)
+
+
+def _epoch(cost: CostModel) -> float:
+    """Return the seconds of an epoch in every fit of a run; after a failed trial next to none."""
+    return max(cost.epoch_seconds * cost.fits, 1e-9)
 
 
 def _rates(n: int) -> str:

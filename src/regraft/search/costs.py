@@ -1,4 +1,4 @@
-"""What a run will cost, estimated from one measured forward pass."""
+"""What a run will cost, from measured passes and steps; and whether bf16 pays."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ import torch
 
 from regraft.engine.device import autocast
 from regraft.engine.run import predictor_kind
-from regraft.search.arms import lowest_trained_depth
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -23,55 +22,45 @@ if TYPE_CHECKING:
 _SAMPLE_ITEMS = 16
 _PASSES = 6
 _SOLVE_SECONDS_PER_ITEM = 5e-4  # path of 20 strengths on a few hundred features
+
 _WORTH_GAIN = 1.5
 _WORTH_SECONDS = 5e-4
 """bf16 is taken where it is faster by this factor and an item's pass takes so long in fp32."""
 _ALIKE = 0.995
 
-HEAD_SHARE = 0.02
-"""Time of the head alone, as a share of the backbone's pass."""
-
-_BACKWARD = 2.0  # gradient in inputs and in weights, each about one forward pass
-
 
 @dataclass(frozen=True, slots=True)
 class CostModel:
-    """Seconds of a run, from the seconds of one forward pass of one item.
+    """What an arm's runs cost, from a few measured steps.
 
     Attributes:
-        forward_seconds: Seconds per item of a whole forward pass, batched.
-        upper_seconds: Of the part of it that the arm trains.
-        n_train: Items that train; n_validation: items evaluated after each epoch.
-        n_blocks: Blocks of the backbone; can_cut: whether frozen prefixes are computed once.
+        feature_pass: Seconds of the one pass that computes everybody's features.
+        start_seconds: Of a run before its first step.
+        epoch_seconds: Of one pass over the training items and the evaluation after it.
+        peak_memory_bytes: Most memory of a run.
+        n_train: Items that train.
+        n_folds: Folds of cross-validation, 1 for a hold-out, 0 without validation.
+        n_blocks: Blocks of the backbone.
     """
 
-    forward_seconds: float
-    upper_seconds: float
+    feature_pass: float
+    start_seconds: float
+    epoch_seconds: float
+    peak_memory_bytes: int
     n_train: int
-    n_validation: int
     n_folds: int
     n_blocks: int
-    can_cut: bool
 
     @property
-    def feature_pass(self) -> float:
-        """Seconds of the one pass that computes everybody's features."""
-        return self.forward_seconds * (self.n_train + self.n_validation)
-
-    def epoch(self, protocol: Mapping[str, Any]) -> float:
-        """Seconds of one epoch, evaluation included."""
-        lowest = lowest_trained_depth(protocol, self.n_blocks)
-        kept = self.can_cut and lowest > 0 and protocol["data"]["augment"]["kind"] == "none"
-        forward = self.upper_seconds if kept else self.forward_seconds
-        train = self.n_train * (forward + _BACKWARD * self.upper_seconds)
-        return train + self.n_validation * forward
+    def fits(self) -> int:
+        """How many fits a run has: one per fold and one on all rows."""
+        return self.n_folds + 1 if self.n_folds > 1 else 1
 
     def run(self, protocol: Mapping[str, Any]) -> float:
         """Seconds of a whole run without the shared feature pass."""
         if predictor_kind(protocol) is not None:
             return 0.1 + _SOLVE_SECONDS_PER_ITEM * self.n_train
-        fits = self.n_folds + 1 if self.n_folds > 1 else 1
-        return fits * int(protocol["fit"]["epochs"]) * self.epoch(protocol)
+        return self.start_seconds + self.fits * int(protocol["fit"]["epochs"]) * self.epoch_seconds
 
 
 def measure_precision(backbone: Backbone, prepared: ArrayStore) -> dict[str, Any]:
@@ -98,22 +87,18 @@ def measure_precision(backbone: Backbone, prepared: ArrayStore) -> dict[str, Any
     }
 
 
-def measure_forward(backbone: Backbone, prepared: ArrayStore, *, depth: int) -> float:
-    """Return the seconds per item of a forward pass from a depth on, batched.
+def measure_forward(backbone: Backbone, prepared: ArrayStore) -> float:
+    """Return the seconds per item of a forward pass over items of a middling length, batched.
 
-    The fastest of several passes over a few items, as other work on the machine only slows them;
-    0 is the whole pass, stem and collation included.
+    The fastest of several passes, as other work on the machine only slows them.
     """
-    rows = _sample(prepared)
+    order = np.argsort(prepared.lengths(), kind="stable")
+    first = max(0, (len(order) - _SAMPLE_ITEMS) // 2)
+    rows = order[first : first + _SAMPLE_ITEMS]
     with torch.no_grad():
-        batch = backbone.preprocess.collate(prepared.gather(rows))
-        hidden = backbone.hidden(batch, depth=depth) if depth else None
-        if hidden is None:
-            seconds = _fastest(
-                lambda: backbone.features(backbone.preprocess.collate(prepared.gather(rows)))
-            )
-        else:
-            seconds = _fastest(lambda: backbone.features_from(hidden, batch, depth=depth))
+        seconds = _fastest(
+            lambda: backbone.features(backbone.preprocess.collate(prepared.gather(rows)))
+        )
     return seconds / len(rows)
 
 

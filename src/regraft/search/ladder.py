@@ -22,10 +22,11 @@ from regraft.search.advisor import (
     order,
     purse_of,
 )
-from regraft.search.arms import Arm, lowest_trained_depth, with_fit
-from regraft.search.costs import HEAD_SHARE, CostModel, measure_forward
+from regraft.search.arms import Arm, with_fit
+from regraft.search.costs import CostModel, measure_forward
 from regraft.search.drive import Outcome, adjustments, drive
 from regraft.search.race import Dropped, Runner, dropped_out, race
+from regraft.search.trial import Trial, trial
 from regraft.seeds import derive
 
 if TYPE_CHECKING:
@@ -150,39 +151,32 @@ class Ladder:
         return self.verdict()
 
     def cost(self, arm: Arm) -> CostModel:
-        """Return the cost model of an arm, from forward passes measured once per study."""
-        place = arm.backbone or 0
-        bench, data = self._around.benches[place], self._data[place]
-
-        whole = self._forward_seconds(place, 0)
-        lowest = lowest_trained_depth(arm.candidates[0], bench.backbone.n_blocks)
-        if lowest >= bench.backbone.n_blocks:
-            upper = HEAD_SHARE * whole
-        else:
-            upper = self._forward_seconds(place, lowest if bench.backbone.can_cut else 0)
-        folds = len(data.folds)
-        validated = sum(len(fold.validation) for fold in data.folds)
+        """Return the cost model of an arm, measured once per study in a trial of its first rate."""
+        around, place = self._around, arm.backbone or 0
+        bench, data = around.benches[place], self._data[place]
+        forward = around.ledger.decisions.decide(
+            around.study,
+            f"cost/{place}",
+            lambda: {"seconds_per_item": measure_forward(bench.backbone, bench.prepared)},
+        )
+        tried = Trial(0.0, 0.0, 0)
+        if arm.is_trained:
+            protocol, seed = arm.candidates[0], derive(around.seed, "run", 0)
+            job = self.job(self.run_id(protocol, place, seed), protocol, place=place, seed=seed)
+            measured = around.ledger.decisions.decide(
+                around.study, f"cost/{arm.key}", lambda: trial(job).to_json()
+            )
+            tried = Trial(**measured)
+        n_validated = sum(len(fold.validation) for fold in data.folds)
         return CostModel(
-            forward_seconds=whole,
-            upper_seconds=upper,
-            n_train=len(data.labels) - (validated if folds == 1 else 0),
-            n_validation=validated // max(folds, 1),
-            n_folds=folds,
+            feature_pass=float(forward["seconds_per_item"]) * len(data.labels),
+            start_seconds=tried.start_seconds,
+            epoch_seconds=tried.epoch_seconds,
+            peak_memory_bytes=tried.peak_memory_bytes,
+            n_train=len(data.labels) - (n_validated if len(data.folds) == 1 else 0),
+            n_folds=len(data.folds),
             n_blocks=bench.backbone.n_blocks,
-            can_cut=bench.backbone.can_cut,
         )
-
-    def _forward_seconds(self, place: int, depth: int) -> float:
-        """Return the measured seconds per item of a backbone from a depth on."""
-        bench = self._around.benches[place]
-        measured = self._around.ledger.decisions.decide(
-            self._around.study,
-            f"cost/{place}/{depth}",
-            lambda: {
-                "seconds_per_item": measure_forward(bench.backbone, bench.prepared, depth=depth)
-            },
-        )
-        return float(measured["seconds_per_item"])
 
     def verdict(self) -> Verdict:
         """Decide on the validation items between the arms that have a result."""

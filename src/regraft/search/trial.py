@@ -1,0 +1,149 @@
+"""A trial: a few steps of a run on a few items, timed, to say what the whole will cost."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict, dataclass, replace
+from functools import cache, partial
+from typing import TYPE_CHECKING, Any, final
+
+import numpy as np
+import torch
+
+from regraft.engine.batches import epoch_batches
+from regraft.engine.run import execute
+from regraft.events import Done, Epoch, Evaluation, Step
+from regraft.search.arms import lowest_trained_depth, with_fit
+from regraft.seeds import numpy_generator
+from regraft.tasks.splits import Fold
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from regraft.engine.job import Job
+
+_STEPS = 4
+"""Steps of a trial; the first only warms up."""
+
+_VALIDATION_ITEMS = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """What a run of one fit costs.
+
+    Attributes:
+        start_seconds: Before its first step: building, pre-flight.
+        epoch_seconds: One pass over the training items, one evaluation.
+        peak_memory_bytes: Most memory of the process, or of the device.
+    """
+
+    start_seconds: float
+    epoch_seconds: float
+    peak_memory_bytes: int
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the plain form that the ledger keeps."""
+        return asdict(self)
+
+
+def trial(job: Job) -> Trial:
+    """Run four steps and one evaluation of a job on a few of its items.
+
+    Seconds are scaled to all items by what a batch holds, padding included. A run that fails here
+    fails in the study too, with its reason: it costs nothing.
+    """
+    small, seconds, evaluation = _small(job), list[float](), 0.0
+    lowest = lowest_trained_depth(small.protocol, job.backbone.n_blocks)
+    if 0 < lowest < job.backbone.n_blocks:
+        small.data.prefix(lowest)  # its time is not the run's
+    start, peak, began = 0.0, 0, time.perf_counter()
+    before = began
+    for event in execute(small):
+        now = time.perf_counter()
+        if isinstance(event, Step):
+            start = start or now - began - event.seconds
+            seconds.append(event.seconds)
+        elif isinstance(event, Evaluation):
+            evaluation = now - before
+        elif isinstance(event, Done):
+            peak = int(event.summary["peak_memory_bytes"])
+        if isinstance(event, Epoch | Step):
+            before = now
+    if not seconds:
+        return Trial(0.0, 0.0, 0)
+    lengths = job.data.prepared.lengths()
+    rates = [s / h for s, h in zip(seconds, _held(small, lengths), strict=True)]
+    train = float(np.median(rates[1:] or rates)) * sum(_held(job, lengths))
+    few, all_ = (_validated(one, lengths) for one in (small, job))
+    return Trial(start, train + evaluation * all_ / max(few, 1.0), peak)
+
+
+def _small(job: Job) -> Job:
+    """Return the job on a few of its items, its head not solved, its prefix of these alone."""
+    data, batch_size = job.data, int(job.protocol["fit"]["batch_size"])
+    folds = data.folds or (Fold(np.arange(len(data.labels)), np.empty(0, np.int64)),)
+    generator = numpy_generator(job.seed, "trial")
+    train = generator.permutation(folds[0].train)[: _STEPS * batch_size]
+    validation = generator.permutation(folds[0].validation)[:_VALIDATION_ITEMS]
+    chosen = np.concatenate([train, validation])
+    fold = Fold(np.arange(len(train)), np.arange(len(train), len(chosen)))
+    protocol = {**with_fit(job.protocol, epochs=1), "unfreeze": None}  # all that it will open
+    if protocol["head"].get("start") in ("probe", "centroid"):
+        protocol = {**protocol, "head": {**protocol["head"], "start": "random"}}
+    rows = data.rows[chosen]
+    small = replace(
+        data,
+        labels=data.labels[chosen],
+        folds=(fold,),
+        rows=rows,
+        prefix=cache(partial(_Prefix, job, rows)),
+        metric="accuracy",
+        solved={},
+    )
+    return replace(job, protocol=protocol, data=small, adjustments={}, checkpoint_seconds=1e9)
+
+
+@final
+class _Prefix:
+    """The hidden states of a few items, computed when the trial begins and held in memory."""
+
+    def __init__(self, job: Job, rows: np.ndarray[Any, Any], depth: int) -> None:
+        self._place = {int(row): i for i, row in enumerate(rows)}
+        self._kept: list[np.ndarray[Any, Any]] = []
+        backbone, prepared = job.backbone, job.data.prepared
+        with torch.no_grad():
+            for row in rows:
+                batch = backbone.preprocess.collate(prepared.gather([int(row)]))
+                self._kept += backbone.split_hidden(backbone.hidden(batch, depth=depth), batch)
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+    def gather(self, rows: Sequence[int] | np.ndarray[Any, Any]) -> list[np.ndarray[Any, Any]]:
+        return [self._kept[self._place[int(row)]] for row in rows]
+
+    def lengths(self) -> np.ndarray[Any, Any]:
+        return np.array([one.size for one in self._kept])
+
+
+def _held(job: Job, lengths: np.ndarray[Any, Any]) -> list[float]:
+    """Return what each batch of an epoch holds: its items times the longest of them."""
+    data = job.data
+    train = data.folds[0].train if data.folds else np.arange(len(data.labels))
+    own = lengths[data.rows]
+    batches = epoch_batches(
+        train,
+        size=int(job.protocol["fit"]["batch_size"]),
+        seed=job.seed,
+        draw=("fit", 0),
+        lengths=own if len(own) and own.min() < own.max() else None,
+    )
+    return [float(len(rows) * own[rows].max()) for rows in batches]
+
+
+def _validated(job: Job, lengths: np.ndarray[Any, Any]) -> float:
+    """Return how much is validated after an epoch: the lengths of the items."""
+    if not job.data.folds:
+        return 0.0
+    return float(lengths[job.data.rows[job.data.folds[0].validation]].sum())

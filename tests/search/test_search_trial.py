@@ -1,0 +1,66 @@
+"""A trial takes a few steps of a run and leaves no trace of them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+import torch
+
+from regraft.engine.job import Job
+from regraft.search.ladder import Ladder
+from regraft.search.trial import Trial, trial
+from small_search import around, small_study, write_lora
+
+if TYPE_CHECKING:
+    pass
+
+UNFIT = "name: unfit\nmodules: [{kind: lora, rank: 2, on: [attention_in]}]\n"
+
+
+@pytest.fixture(scope="module")
+def jobs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Job]:
+    """Return a job of each arm of a small study."""
+    folder = tmp_path_factory.mktemp("trial")
+    (folder / "unfit.yaml").write_text(UNFIT, encoding="utf-8")
+    protocols = ["ladder", write_lora(folder), str(folder / "unfit.yaml")]
+    study = small_study(folder / "home", protocols)
+    ladder = Ladder(around(study), study.task)
+    return {
+        arm.key: ladder.job("run", arm.candidates[0], place=0, seed=1)
+        for arm in study.arms
+        if arm.is_trained
+    }
+
+
+@pytest.mark.parametrize("key", ["lp-ft-upper", "gradual", "full", "small-lora", "scratch"])
+def test_a_trial_measures_and_leaves_no_trace(key: str, jobs: dict[str, Job]) -> None:
+    job = jobs[key]
+    before = {n: t.clone() for n, t in job.backbone.module.state_dict().items()}
+    state, labels = torch.get_rng_state(), job.data.labels.copy()
+    found = trial(job)
+    assert min(found.start_seconds, found.epoch_seconds, found.peak_memory_bytes) > 0
+    assert Trial(**found.to_json()) == found
+    assert torch.equal(torch.get_rng_state(), state)
+    assert np.array_equal(job.data.labels, labels)
+    assert not job.data.solved
+    after: dict[str, Any] = job.backbone.module.state_dict()
+    assert all(torch.equal(before[name], after[name]) for name in before)
+
+
+def test_what_cannot_run_costs_nothing_and_fails_in_the_study(jobs: dict[str, Job]) -> None:
+    assert trial(jobs["unfit"]) == Trial(0.0, 0.0, 0)
+
+
+def test_more_items_cost_more(jobs: dict[str, Job], monkeypatch: pytest.MonkeyPatch) -> None:
+    # a clock that every reading moves on by a millisecond: what is scaled is then known
+    ticks = iter(range(10**9))
+    monkeypatch.setattr("time.perf_counter", lambda: next(ticks) * 1e-3)
+    monkeypatch.setattr("time.monotonic", lambda: next(ticks) * 1e-3)
+    job = jobs["small-lora"]
+    batches = -(-len(job.data.folds[0].train) // int(job.protocol["fit"]["batch_size"]))
+    once, again = trial(job), trial(job)
+    assert once.epoch_seconds == pytest.approx(again.epoch_seconds)
+    per_batch = once.epoch_seconds / batches
+    assert 1e-3 <= per_batch < 50e-3
