@@ -62,7 +62,7 @@ def inspect_data(
 def plan_study(study: Study) -> list[dict[str, Any]]:
     """Return what the ladder would do: for each arm whether it runs, why, and at what cost.
 
-    One forward pass is measured (and kept for the study itself); nothing is trained.
+    A forward pass and a few steps of every arm are measured (and kept for the study itself).
     """
     study.register()
     budget = study.spec.budget

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 MEASURED = {"seconds", "device_seconds", "peak_memory_bytes", "joules"}
-MEASURED |= {"estimated_seconds", "reason", "seconds_per_item"}
+MEASURED |= {"estimated_seconds", "reason", "seconds_per_item", "start_seconds", "epoch_seconds"}
 N_TRAIN, N_TEST = 120, 200
 
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     Record = Mapping[str, Any]
 
+_NEAR = 0.25
 _CONTROLS = ("control_without_transfer", "control_without_fine_tuning")
 _PARTS = {"test": "sealed test part", "validation": "validation"}
 
@@ -102,6 +103,10 @@ def _cost(record: Record, winner: Mapping[str, Any]) -> Fact:
     note = f"the whole study took {words.seconds_text(study.get('seconds'))}"
     if study.get("budget_seconds"):
         note += f" of {words.seconds_text(study['budget_seconds'])}"
+    costs = [pair for arm in record["arms"] for pair in arm.get("costs") or ()]
+    if costs:
+        near = sum(abs(predicted - took) <= _NEAR * took for predicted, took in costs)
+        note += f"; {near} of {words.count(len(costs))} runs within 25 % of the prediction"
     title = f"{study.get('device')}, {study.get('threads')} threads, {study.get('precision')}"
     return Fact("Time of a run", words.seconds_text(winner.get("seconds")), note, title)
 

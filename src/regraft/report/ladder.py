@@ -160,6 +160,8 @@ def _took(arm: Arm) -> Cell:
         parts.append(f"{words.seconds_text(arm['seconds_total'])} with tuning and repetitions")
     if arm.get("estimated_seconds"):
         parts.append(f"estimated {words.seconds_text(arm['estimated_seconds'])}")
+    if arm.get("costs"):
+        parts.append(f"predicted for its epochs {words.seconds_text(arm['costs'][0][0])}")
     if arm.get("peak_memory_bytes"):
         parts.append(f"peak memory {words.size(arm['peak_memory_bytes'])}")
     if arm.get("joules"):

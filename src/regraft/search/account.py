@@ -20,6 +20,7 @@ from regraft.evidence.task_card import task_card
 from regraft.evidence.verdict import confirm
 from regraft.search.grafting import describe
 from regraft.search.ladder import ArmOutcome, arm_result
+from regraft.search.trial import Trial
 from regraft.seeds import derive
 
 if TYPE_CHECKING:
@@ -145,8 +146,22 @@ def _arm(account: Account, outcome: ArmOutcome) -> ArmEvidence:
         + sum(one.seconds for one in outcome.dropped.values()),
         logits=np.stack(logits) if logits else None,
         test_logits=account.final.logits.get(outcome.arm.key),
+        costs=_costs(account, outcome),
         movement=_movement(account, outcome),
         preflight=_preflight(account, outcome),
+    )
+
+
+def _costs(account: Account, outcome: ArmOutcome) -> tuple[tuple[float, float], ...]:
+    """Return what the arm's runs were predicted to take for the epochs they ran, and took."""
+    decisions = account.ledger.decisions.all(account.study)
+    key = f"cost/{outcome.arm.key}"
+    tried = next((Trial(**one.value) for one in decisions if one.key == key), None)
+    runs = [*outcome.tuning, *outcome.repetitions[1:]]
+    return tuple(
+        (tried.seconds_of(one.summary["stages"]), float(one.summary["seconds"]))
+        for one in runs
+        if tried is not None and one.status == "done"
     )
 
 

@@ -18,7 +18,7 @@ from regraft.seeds import numpy_generator
 from regraft.tasks.splits import Fold
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from regraft.engine.job import Job
 
@@ -45,6 +45,16 @@ class Trial:
     def to_json(self) -> dict[str, Any]:
         """Return the plain form that the ledger keeps."""
         return asdict(self)
+
+    def seconds_of(self, stages: Sequence[Mapping[str, Any]]) -> float:
+        """Return the seconds that a run's fits take for the epochs that they ran."""
+        first = stages[0]["n_train"]
+        epochs = sum(
+            (one["history"][-1]["epoch"] if one["history"] else one["epochs"])
+            * (one["n_train"] / first)
+            for one in stages
+        )
+        return self.start_seconds + self.epoch_seconds * float(epochs)
 
 
 def trial(job: Job) -> Trial:
