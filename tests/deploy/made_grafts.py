@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import cache
 from pathlib import Path
-from tempfile import mkdtemp
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from regraft.backbones.backbone import Backbone
     from regraft.tasks.items import Items
 
+_CACHE = TemporaryDirectory(prefix="regraft-test-")  # gone with the process
 FIT = {"epochs": 2, "least_steps": 1, "batch_size": 16}
 PROTOCOLS: dict[str, dict[str, Any]] = {
     "lora": {"modules": [{"kind": "lora", "rank": 2}], "fit": FIT},
@@ -73,7 +74,7 @@ def made(
     name: str, task: Task, reference: str, **changes: Any
 ) -> tuple[Graft, np.ndarray[Any, Any]]:
     """Execute a protocol; return its graft, and its run's logits on the test items."""
-    backbone, cache_ = encoder(reference), Cache(Path(mkdtemp(prefix="regraft-test-")))
+    backbone, cache_ = encoder(reference), Cache(Path(_CACHE.name))
     job = Job(
         run="run",
         protocol=protocol(name),
