@@ -25,7 +25,7 @@ import numpy as np
 ROOT = Path(__file__).resolve().parents[1]
 DATA = Path(os.environ.get("REGRAFT_DATA") or ROOT.parent / "shared" / "data")
 REFERENCES = {"hymenoptera": 0.922, "flowers5": 0.840, "sst2": 0.796}
-BUDGETS = {"hymenoptera": "5m", "flowers5": "5m", "sst2": "10m"}
+BUDGETS = {"hymenoptera": "3m", "flowers5": "4m", "sst2": "6m"}
 SENTENCES = 2000
 
 
