@@ -276,7 +276,7 @@ class _Fit:
         the one fit: those of a search may run at the same time.
         """
         study = f"fit-{self.task.fingerprint[:16]}"
-        own = digest_json([self.protocol, self.spec.seed, self.encoder.digest])[:16]
+        own = digest_json([self.protocol, self.spec.seed, self.encoder.identity])[:16]
         with closing(Ledger.open(home)) as ledger, ledger.lock(f"{study}-{own}"):
             ledger.studies.create(study, name=study, configuration=resolved(self.spec))
             return self._driven(ledger, study)

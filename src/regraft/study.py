@@ -211,7 +211,7 @@ class Study:
                 "task": self.task.fingerprint,
                 "pool": self.pool.fingerprint,
                 "sealed": self.pool.sealed.digest,
-                "backbones": [[one.digest, one.preprocess.spec] for one in self.backbones],
+                "backbones": [[one.identity, one.preprocess.spec] for one in self.backbones],
             }
         )[:16]
 
@@ -305,15 +305,16 @@ class Study:
         """Return what every run of the study shares; features and prefixes are computed once."""
         device = choose_device()
         benches = self._benches(self.pool.development)
+        precision = study_precision(
+            self.ledger, self.id, benches, asked=self.spec.precision, device=device
+        )
         return Surroundings(
             ledger=self.ledger,
             study=self.id,
-            benches=benches,
+            benches=[bench.at(precision) for bench in benches],
             clock=clock,
             seed=self.spec.seed,
-            precision=study_precision(
-                self.ledger, self.id, benches, asked=self.spec.precision, device=device
-            ),
+            precision=precision,
             device=device,
             checkpoint_seconds=self._sitting.checkpoint_seconds,
         )

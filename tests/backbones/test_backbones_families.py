@@ -15,6 +15,7 @@ from torch import nn
 from transformers import AutoImageProcessor, ViTConfig, ViTImageProcessorPil, ViTModel
 
 from regraft.backbones.loading import load_backbone
+from small_backbones import save_plain
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -202,6 +203,24 @@ def test_the_digest_is_of_every_tensor(references: Mapping[str, str]) -> None:
     other = backbone.copy()
     other.module.get_submodule("parts.1").get_buffer("running_mean").add_(1e-6)
     assert other.digest != backbone.digest
+
+
+def test_code_that_was_edited_is_another_backbone(tmp_path: Path) -> None:
+    reference = save_plain(tmp_path / "plain")
+    file = tmp_path / "plain" / "net.py"
+    before = load_backbone(reference)
+    file.write_text(file.read_text().replace("torch.relu(", "torch.tanh("), encoding="utf-8")
+    after = load_backbone(reference)
+    assert before.digest == after.digest
+    assert before.identity != after.identity
+    assert before.copy().identity == before.identity
+
+
+def test_the_table_of_token_ids_is_known(references: Mapping[str, str]) -> None:
+    backbone = loaded(references["bert"])
+    assert backbone.token_table == "embeddings.word_embeddings"
+    assert backbone.copy().token_table == backbone.token_table
+    assert loaded(references["vit"]).token_table is None
 
 
 def save_vit(folder: Path, *, channels: int = 3, processor: dict[str, Any] | None = None) -> str:

@@ -161,6 +161,39 @@ def test_another_backbone_or_other_items_are_not_read_from_the_cache(tmp_path: P
     np.testing.assert_allclose(some, features[[5, 6]], atol=1e-5)
 
 
+def test_code_of_ones_own_is_part_of_what_is_kept(tmp_path: Path) -> None:
+    backbone, items = pictures()
+    cache = Cache(tmp_path)
+    prepared = prepare_inputs(cache, backbone.preprocess, items)
+    pooled_features(cache, backbone, prepared, items=items)
+    n_entries = len(list(tmp_path.iterdir()))
+    edited = backbone.copy()
+    edited.code = "another forward pass of the same tensors"
+    assert edited.digest == backbone.digest
+    assert edited.copy().identity == edited.identity != backbone.identity
+    pooled_features(cache, edited, prepared, items=items)
+    assert len(list(tmp_path.iterdir())) == n_entries + 1
+
+
+@pytest.mark.parametrize("kind", [texts, pictures])
+def test_features_of_each_precision_are_kept_apart_and_alike(tmp_path: Path, kind: Any) -> None:
+    backbone, items = kind()
+    cache = Cache(tmp_path)
+    prepared = prepare_inputs(cache, backbone.preprocess, items)
+    exact = pooled_features(cache, backbone, prepared, items=items)
+    rough = pooled_features(cache, backbone, prepared, items=items, precision="bf16")
+    assert rough.dtype == np.float32
+    assert not np.array_equal(exact, rough)
+    scale = np.abs(exact).max()
+    np.testing.assert_allclose(rough, exact, atol=0.05 * scale)
+    again = pooled_features(cache, backbone, prepared, items=items)
+    assert np.array_equal(exact, again)
+    prefix = prefix_activations(
+        cache, backbone, prepared, items=items, depth=1, precision="bf16"
+    ).gather([0, 1])
+    assert all(one.dtype == np.float32 for one in prefix)
+
+
 def test_no_items_have_no_features(tmp_path: Path) -> None:
     backbone, items = pictures()
     none = items.subset([])

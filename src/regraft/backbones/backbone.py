@@ -13,7 +13,7 @@ from torch import nn
 
 from regraft.backbones.blocks import depths, depths_by_execution, stem_parts
 from regraft.errors import ShapeError
-from regraft.hashing import digest_arrays
+from regraft.hashing import digest_arrays, digest_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -59,6 +59,7 @@ class Backbone:
             tokens averaged).
         notes: What was adapted or found on loading, for people.
         can_cut: Whether prefix and suffix were seen to equal the whole.
+        code: Digest of the user's own source that its module comes from; empty for known families.
         token_table: Dotted name of the embedding that token ids index; None where there is none.
     """
 
@@ -82,6 +83,7 @@ class Backbone:
         self.pooling: Pooling = pooling
         self.notes: tuple[str, ...] = ()
         self.can_cut = False
+        self.code = ""
         self.token_table: str | None = None
         self.width = 0
         self._fresh = fresh
@@ -104,6 +106,11 @@ class Backbone:
                 for name, tensor in self.module.state_dict().items()
             }
         )
+
+    @cached_property
+    def identity(self) -> str:
+        """What its numbers depend on: its tensors, and its code where that is the user's own."""
+        return digest_json([self.digest, self.code]) if self.code else self.digest
 
     def depth_of(self, name: str) -> int:
         """Return the depth of a module or parameter: −1 stem, 0 … L−1 a block, L after them."""
@@ -259,7 +266,7 @@ class Backbone:
             fresh=self._fresh,
         )
         other.notes, other.can_cut, other.width = self.notes, self.can_cut, self.width
-        other.token_table = self.token_table
+        other.code, other.token_table = self.code, self.token_table
         other._probe, other._depths, other._skipped = self._probe, self._depths, self._skipped
         return other
 

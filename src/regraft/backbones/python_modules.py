@@ -20,7 +20,7 @@ from regraft.backbones.preprocess import ArrayPreprocess, Preprocess
 from regraft.backbones.roles import find_roles
 from regraft.backbones.weights import fit_weights, read_weights
 from regraft.errors import BackboneError, ShapeError, did_you_mean
-from regraft.hashing import digest_bytes
+from regraft.hashing import digest_bytes, digest_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -66,7 +66,10 @@ def load_python(reference: str) -> Backbone:
             f"{module_name} has no function {factory_name!r}.{did_you_mean(factory_name, names)}",
             where=reference,
         )
-    return _assemble(reference, factory, Path(weights).expanduser())
+    backbone = _assemble(reference, factory, Path(weights).expanduser())
+    if module.__file__:  # of what it imports nothing is known
+        backbone.code = digest_file(Path(module.__file__))
+    return backbone
 
 
 def _assemble(reference: str, factory: Callable[[], Any], weights: Path) -> Backbone:

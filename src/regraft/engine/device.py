@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, ExitStack, nullcontext
-from typing import TYPE_CHECKING, Any
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
 
 import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from regraft.engine.job import Precision
+from regraft.backbones.precision import autocast
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from regraft.backbones.precision import Precision
 
 
 def choose_device() -> str:
@@ -31,13 +33,6 @@ def choose_precision(asked: str, device: str) -> Precision:
         return "bf16"
     native = device == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
     return "bf16" if native else "fp32"
-
-
-def autocast(precision: Precision, device: str) -> AbstractContextManager[Any]:
-    """Return the context in which a run's forward passes happen."""
-    if precision == "fp32":
-        return nullcontext()
-    return torch.autocast(device_type=torch.device(device).type, dtype=torch.bfloat16)
 
 
 _SHORT = 256

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -11,10 +11,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from regraft.backbones.backbone import Backbone
+    from regraft.backbones.precision import Precision
     from regraft.features.store import ArrayStore, ItemArrays
     from regraft.tasks.splits import Fold
 
-Precision = Literal["fp32", "bf16"]
 Head = tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]
 """Weight (C, width) and bias (C,)."""
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from regraft.engine.device import autocast
+from regraft.backbones.precision import autocast
 
 if TYPE_CHECKING:
     from regraft.engine.adapted import Adapted

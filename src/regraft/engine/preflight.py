@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from regraft.backbones.precision import autocast
 from regraft.engine.adapted import Adapted, build
 from regraft.engine.batches import Loader
-from regraft.engine.device import autocast
 from regraft.engine.randomness import random_state, set_random_state
 from regraft.objectives.supervised import cross_entropy
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from regraft.backbones.precision import autocast
 from regraft.errors import BackboneError
 from regraft.hashing import digest_json
 
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from regraft.backbones.backbone import Backbone
+    from regraft.backbones.precision import Precision
     from regraft.backbones.preprocess import Preprocess
     from regraft.features.store import ArrayStore, Cache
     from regraft.tasks.items import Items
@@ -51,42 +53,57 @@ def prepare_inputs(cache: Cache, preprocess: Preprocess, items: Items) -> ArrayS
 
 
 def pooled_features(
-    cache: Cache, backbone: Backbone, prepared: ArrayStore, *, items: Items
+    cache: Cache,
+    backbone: Backbone,
+    prepared: ArrayStore,
+    *,
+    items: Items,
+    precision: Precision = "fp32",
 ) -> Pooled:
     """Return the pooled features of the pretrained backbone, shape (n, width), float32.
 
     Batches are made of items of similar length, in an order that depends on the items alone.
+    `precision` is that of the pass; what comes out of it is pooled and kept in float32.
     """
 
     def rows_of(batch: Mapping[str, torch.Tensor]) -> list[np.ndarray[Any, Any]]:
         return list(backbone.features(batch).float().cpu().numpy())
 
-    key = _key(backbone, items, "pooled")
-    store = cache.array_store(key, len(items), lambda: _pass(backbone, prepared, rows_of))
+    key = _key(backbone, items, "pooled", precision)
+    store = cache.array_store(
+        key, len(items), lambda: _pass(backbone, prepared, rows_of, precision)
+    )
     return np.array(store.matrix(), np.float32).reshape(len(items), backbone.width)
 
 
 def prefix_activations(
-    cache: Cache, backbone: Backbone, prepared: ArrayStore, *, items: Items, depth: int
+    cache: Cache,
+    backbone: Backbone,
+    prepared: ArrayStore,
+    *,
+    items: Items,
+    depth: int,
+    precision: Precision = "fp32",
 ) -> ArrayStore:
     """Return the hidden state that block `depth` receives, by item, texts without their padding."""
 
     def rows_of(batch: Mapping[str, torch.Tensor]) -> list[np.ndarray[Any, Any]]:
         return backbone.split_hidden(backbone.hidden(batch, depth=depth), batch)
 
-    key = _key(backbone, items, f"prefix-{depth}")
-    return cache.array_store(key, len(items), lambda: _pass(backbone, prepared, rows_of))
+    key = _key(backbone, items, f"prefix-{depth}", precision)
+    return cache.array_store(key, len(items), lambda: _pass(backbone, prepared, rows_of, precision))
 
 
-def _key(backbone: Backbone, items: Items, what: str) -> dict[str, Any]:
+def _key(backbone: Backbone, items: Items, what: str, precision: Precision) -> dict[str, Any]:
     return {
         "what": what,
         "items": _items_digest(items),
         "preprocess": backbone.preprocess.spec,
-        "backbone": backbone.digest,
+        "backbone": backbone.identity,
         "pooling": backbone.pooling,
         "blocks": list(backbone.blocks),
-        "precision": "fp32",
+        "precision": precision,
+        "device": _device(backbone).type,
         "threads": torch.get_num_threads(),
         "torch": str(torch.__version__),
     }
@@ -100,10 +117,11 @@ def _pass(
     backbone: Backbone,
     prepared: ArrayStore,
     rows_of: Callable[[Mapping[str, torch.Tensor]], Sequence[np.ndarray[Any, Any]]],
+    precision: Precision,
 ) -> Iterator[list[np.ndarray[Any, Any]]]:
     """Run all items through the backbone and yield the results in item order, window by window."""
     lengths = prepared.lengths()
-    device = next(backbone.module.parameters()).device
+    device = _device(backbone)
     backbone.module.eval()
     for start in range(0, len(lengths), _WINDOW):
         window = np.arange(start, min(start + _WINDOW, len(lengths)))
@@ -112,7 +130,11 @@ def _pass(
         for first in range(0, len(window), _FORWARD_BATCH):
             rows = window[first : first + _FORWARD_BATCH]
             batch = backbone.preprocess.collate(prepared.gather(rows))
-            with torch.inference_mode():
+            with torch.inference_mode(), autocast(precision, device.type):
                 results = rows_of({name: tensor.to(device) for name, tensor in batch.items()})
             found |= {int(row): value for row, value in zip(rows, results, strict=True)}
         yield [found[row] for row in sorted(found)]
+
+
+def _device(backbone: Backbone) -> torch.device:
+    return next(backbone.module.parameters()).device

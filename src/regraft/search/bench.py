@@ -14,6 +14,7 @@ from regraft.tasks.items import Decoded
 
 if TYPE_CHECKING:
     from regraft.backbones.backbone import Backbone
+    from regraft.backbones.precision import Precision
     from regraft.features.store import ArrayStore, Cache
     from regraft.tasks.items import Items
     from regraft.tasks.task import Task
@@ -24,13 +25,23 @@ PREFIX_BYTES = 2 << 30
 
 @final
 class Bench:
-    """The stores of one (items, backbone): prepared inputs, pooled features, prefixes by depth."""
+    """The stores of one (items, backbone): prepared inputs, pooled features, prefixes by depth.
 
-    def __init__(self, items: Items, backbone: Backbone, cache: Cache) -> None:
+    Features and prefixes are computed in the precision given.
+    """
+
+    def __init__(
+        self, items: Items, backbone: Backbone, cache: Cache, *, precision: Precision = "fp32"
+    ) -> None:
         self.items = items
         self.backbone = backbone
         self._cache = cache
+        self._precision: Precision = precision
         self._prefixes: dict[int, ArrayStore | None] = {}
+
+    def at(self, precision: Precision) -> Bench:
+        """Return the same bench in a precision."""
+        return Bench(self.items, self.backbone, self._cache, precision=precision)
 
     @cached_property
     def prepared(self) -> ArrayStore:
@@ -40,7 +51,13 @@ class Bench:
     @cached_property
     def features(self) -> np.ndarray[Any, Any]:
         """The pooled features of the pretrained backbone, shape (n, width)."""
-        return pooled_features(self._cache, self.backbone, self.prepared, items=self.items)
+        return pooled_features(
+            self._cache,
+            self.backbone,
+            self.prepared,
+            items=self.items,
+            precision=self._precision,
+        )
 
     def prefix(self, depth: int) -> ArrayStore | None:
         """Return the hidden states that block `depth` receives, or None if they are too large."""
@@ -88,7 +105,12 @@ class Bench:
         if self._prefix_bytes(depth) > PREFIX_BYTES:
             return None
         return prefix_activations(
-            self._cache, self.backbone, self.prepared, items=self.items, depth=depth
+            self._cache,
+            self.backbone,
+            self.prepared,
+            items=self.items,
+            depth=depth,
+            precision=self._precision,
         )
 
     def _prefix_bytes(self, depth: int) -> int:

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from regraft.engine.device import autocast
+from regraft.backbones.precision import autocast
 from regraft.engine.run import predictor_kind
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from regraft.backbones.backbone import Backbone
-    from regraft.engine.job import Precision
+    from regraft.backbones.precision import Precision
     from regraft.features.store import ArrayStore
 
 _SAMPLE_ITEMS = 16

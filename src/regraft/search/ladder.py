@@ -196,7 +196,7 @@ class Ladder:
             {
                 "protocol": protocol,
                 "task": self._task.fingerprint,
-                "backbone": self._around.benches[place].backbone.digest,
+                "backbone": self._around.benches[place].backbone.identity,
                 "preprocess": self._around.benches[place].backbone.preprocess.spec,
                 "seed": seed,
                 "precision": self._around.precision,

@@ -12,7 +12,7 @@ from regraft.search.costs import measure_precision
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from regraft.engine.job import Precision
+    from regraft.backbones.precision import Precision
     from regraft.ledger.ledger import Ledger
     from regraft.search.bench import Bench
     from regraft.search.clock import Clock
