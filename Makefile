@@ -49,6 +49,7 @@ format: setup  ## put the code into the form that lint asks for
 	$(BIN)/ruff format .
 
 bench: setup  ## measure on the data sets of benchmarks/
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'
 	@set -e; for script in benchmarks/*.py; do echo "$$script"; $(BIN)/python "$$script"; done
 
 clean:  ## remove .venv, caches and build products

@@ -31,7 +31,7 @@ def seconds(command: list[str]) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--out", type=Path, default=Path("start.json"))
+    parser.add_argument("--out", type=Path, default=Path("out/start.json"))
     asked = parser.parse_args()
     regraft = str(Path(sys.executable).with_name("regraft"))
     bare = seconds([sys.executable, "-c", "pass"])
@@ -41,6 +41,7 @@ def main() -> None:
     }
     for name, took in found.items():
         print(f"{name}: {took:.3f} s (at most {LIMITS[name]} s)")
+    asked.out.parent.mkdir(parents=True, exist_ok=True)
     asked.out.write_text(json.dumps(found, indent=1), encoding="utf-8")
 
 
