@@ -16,6 +16,7 @@ from regraft.config.study import StudySpec, located
 from regraft.deploy.keeping import keep_graft
 from regraft.deploy.predictor import GraftPredictor
 from regraft.engine.device import choose_device
+from regraft.engine.meter import half_of_free
 from regraft.evidence.criterion import parse_target
 from regraft.evidence.record import BudgetPoint, build_record
 from regraft.features.store import Cache
@@ -77,10 +78,12 @@ class Sitting:
 
     Attributes:
         checkpoint_seconds: Least time between two checkpoints of a run.
+        memory_bytes: Above it candidates that wait are put on disk; None: half of what is free.
         trust_remote_code: Whether a hub model may bring code that is then run.
     """
 
     checkpoint_seconds: float = 10.0
+    memory_bytes: int | None = None
     trust_remote_code: bool = False
 
 
@@ -317,6 +320,7 @@ class Study:
             precision=precision,
             device=device,
             checkpoint_seconds=self._sitting.checkpoint_seconds,
+            memory_bytes=self._sitting.memory_bytes or half_of_free(device),
         )
 
     def _benches(self, items: Items) -> list[Bench]:

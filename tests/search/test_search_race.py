@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from regraft.commands.records import runs as list_runs
-from regraft.events import Done, Glimpse, Step
+from regraft.events import Checkpoint, Done, Glimpse, Step
 from regraft.search.race import dropped_out
+from regraft.study import Sitting, Study
 from small_search import run_whole, small_study, with_a_short_scratch, write_lora
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    from regraft.study import Study
 
 EPOCHS = 12
 UNFIT = """\
@@ -107,6 +106,20 @@ def test_a_race_that_was_interrupted_ends_the_same(
     running.close()
     again = a_race(tmp_path / "protocols", tmp_path / "home")
     assert told(run_whole(again)) == told(record)
+
+
+def test_candidates_that_wait_on_disk_end_the_same(
+    raced: tuple[Study, list[Any], dict[str, Any]], tmp_path: Path
+) -> None:
+    _, _, record = raced
+    study = a_race(tmp_path / "protocols", tmp_path / "home")
+    cramped = Study.from_spec(
+        study.spec, home=study.ledger.home, sitting=Sitting(memory_bytes=1, checkpoint_seconds=1e9)
+    )
+    assert cramped.id == study.id
+    parked = [event for event in cramped.events() if isinstance(event, Checkpoint)]
+    assert len({event.run for event in parked}) == 3
+    assert told(cramped.result().record) == told(record)
 
 
 def test_what_dropped_out_is_listed_with_its_reason(

@@ -35,7 +35,7 @@ FINISH = "finish"
 
 
 CHECKPOINT = "checkpoint"
-"""What a driver sends in answer to a step to get a checkpoint right after it."""
+"""What a driver sends in answer to a step or a glimpse to get a checkpoint right after it."""
 
 GLIMPSE = "glimpse"
 """What a driver sends in answer to a step to get the validation metrics right after it."""
@@ -140,7 +140,7 @@ class Fit:
             if self._was_finished():
                 return True
             if asked == GLIMPSE:
-                yield self._glimpse(self._scores(depth)[0])
+                asked = yield self._glimpse(self._scores(depth)[0])
                 self._model.set_modes(lowest)
             due = asked == CHECKPOINT or self._is_checkpoint_due()
             if due and (yield from self._checkpoint()):
@@ -154,7 +154,7 @@ class Fit:
         if len(self._stage.validation):
             yield from self._evaluate(depth, train_loss=loss)
             if asked == GLIMPSE:
-                yield self._glimpse(progress.history[-1]["metrics"])
+                asked = yield self._glimpse(progress.history[-1]["metrics"])
         if self._was_finished():
             return True
         due = asked == CHECKPOINT or self._is_checkpoint_due()

@@ -24,6 +24,20 @@ def _energy_joules() -> float | None:
         return None
 
 
+def used_bytes(device: str) -> int:
+    """Return the memory that the process holds now, on the GPU where it computes there."""
+    if device.startswith("cuda"):
+        return torch.cuda.memory_allocated()
+    return int(psutil.Process().memory_info().rss)
+
+
+def half_of_free(device: str) -> int:
+    """Return what the process holds and half of what is free."""
+    if device.startswith("cuda"):
+        return used_bytes(device) + torch.cuda.mem_get_info()[0] // 2
+    return used_bytes(device) + int(psutil.virtual_memory().available) // 2
+
+
 @dataclass(frozen=True, slots=True)
 class _Counters:
     """Wall seconds, processor seconds, joules (None where the machine does not tell)."""

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, final
 
-from regraft.engine.fit import GLIMPSE
-from regraft.events import Event, Glimpse, Started, Step
+from regraft.engine.fit import CHECKPOINT, GLIMPSE
+from regraft.engine.meter import used_bytes
+from regraft.events import Checkpoint, Event, Glimpse, Started, Step
 from regraft.measure.metrics import METRICS
 from regraft.search.halving import FEWEST_STEPS, Standing, promoted, rungs
 
@@ -76,6 +77,21 @@ class Runner:
         value, loss = sign * seen.metrics.get(metric, 0.0), seen.metrics["log_loss"]
         return Standing(self.run, value, loss, seen.step, seen.total_steps, seen.seconds, False)
 
+    def park(self) -> Generator[Event, str | None, None]:
+        """Put the paused run on disk and free what it holds; it goes on from there to the same end.
+
+        Where its last step was the last of all there is nothing left to put away.
+        """
+        while self._events is not None and self.outcome is None:
+            try:
+                event = self._events.send(CHECKPOINT)
+            except StopIteration as stop:
+                self.outcome = stop.value
+                return
+            yield event
+            if isinstance(event, Checkpoint):
+                self.drop_out()
+
     def drop_out(self) -> None:
         """Free what the paused run holds."""
         if self._events is not None:
@@ -137,6 +153,8 @@ def race(
         for runner in left:
             if chosen is None or runner.run not in running:  # to its end, which is on record
                 yield from runner.advance(share)
+            if used_bytes(around.device) > around.memory_bytes:
+                yield from runner.park()
         left = [one for one in left if not one.has_failed]
         if not left:
             break

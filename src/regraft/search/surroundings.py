@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
@@ -31,6 +32,7 @@ class Surroundings:
         precision: Of every run.
         device: Of every run, as torch names it.
         checkpoint_seconds: Least time between two checkpoints of a run.
+        memory_bytes: Memory of the process above which a candidate that waits is put on disk.
     """
 
     ledger: Ledger
@@ -41,6 +43,7 @@ class Surroundings:
     precision: Precision
     device: str
     checkpoint_seconds: float = 10.0
+    memory_bytes: float = math.inf
 
 
 def study_precision(
