@@ -10,7 +10,17 @@ from rich.live import Live
 from rich.markup import escape
 from rich.table import Table
 
-from regraft.events import Checkpoint, Done, Epoch, Evaluation, Failed, Preflight, Started, Step
+from regraft.events import (
+    Checkpoint,
+    Done,
+    Epoch,
+    Evaluation,
+    Failed,
+    Glimpse,
+    Preflight,
+    Started,
+    Step,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
@@ -74,7 +84,7 @@ class Progress:
                 "loss": "",
                 "metric": "",
             }
-        row = self._rows[event.run]
+        row = self._rows[event.run] = self._rows.pop(event.run)  # what goes on is shown last
         match event:
             case Started(parameters_trained=trained):
                 row["state"] = "starts" if trained else "solving"
@@ -86,6 +96,9 @@ class Progress:
                 row["loss"] = f"{loss:.3f}"
             case Evaluation(metrics=metrics):
                 row["metric"] = f"{metrics.get(self._metric, float('nan')):.3f}"
+            case Glimpse(metrics=metrics):
+                row["metric"] = f"{metrics.get(self._metric, float('nan')):.3f}"
+                row["state"] = "compared; waits, or dropped out"
             case Done(summary=summary):
                 value = summary["metrics"].get(self._metric)
                 row["metric"] = "" if value is None else f"{value:.3f}"

@@ -94,7 +94,9 @@ def test_a_look_in_passing_changes_nothing(
     assert first.summary["metrics"] == again.summary["metrics"]
 
 
-@pytest.mark.parametrize("share", [0.35, 0.55, 0.7])
+@pytest.mark.parametrize(
+    "share", [0.45, *[pytest.param(s, marks=pytest.mark.slow) for s in (0.3, 0.7)]]
+)
 def test_a_race_that_was_interrupted_ends_the_same(
     raced: tuple[Study, list[Any], dict[str, Any]], tmp_path: Path, share: float
 ) -> None:
