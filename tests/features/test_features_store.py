@@ -209,3 +209,49 @@ def test_a_write_that_finds_no_room_ends_in_one_sentence_and_leaves_nothing(tmp_
     assert "the cache cannot be written (File too large). Free space there" in done.stderr
     assert "Traceback" not in done.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+def held(cache: Cache, name: str, *, n_bytes: int = 4000) -> np.ndarray[Any, Any]:
+    """Open the entry of a name, of about so many bytes; return what it holds."""
+    arrays = [np.full(n_bytes // 4, len(name), np.int32)]
+    return cache.array_store({"name": name}, 1, Counted(arrays)).gather([0])[0]
+
+
+def kept(root: Path) -> set[int]:
+    """Return the times of change of the entries, by which one is told from its successor."""
+    return {path.stat().st_mtime_ns for path in root.glob("*.arrays")}
+
+
+def test_what_was_opened_longest_ago_goes_first(tmp_path: Path) -> None:
+    cache = Cache(tmp_path, most_bytes=13_500)  # three entries with their headers
+    for name in ("a", "bb", "ccc"):
+        held(cache, name)
+    assert len(kept(tmp_path)) == 3
+    held(cache, "a")  # now "bb" is the one that was opened longest ago
+    held(cache, "dddd")
+    before = kept(tmp_path)
+    assert len(before) == 3
+    for name in ("a", "ccc", "dddd"):
+        held(cache, name)
+    assert kept(tmp_path) == before  # these three are there; none was built again
+    held(cache, "bb")
+    assert len(kept(tmp_path) - before) == 1
+    assert cache.size_bytes() <= 13_500
+
+
+def test_an_entry_larger_than_the_budget_is_kept_while_it_is_the_newest(tmp_path: Path) -> None:
+    cache = Cache(tmp_path, most_bytes=100)
+    assert held(cache, "large").tolist() == [5] * 1000
+    (first,) = kept(tmp_path)
+    held(cache, "larger")
+    assert first not in kept(tmp_path)
+    assert len(kept(tmp_path)) == 1
+
+
+def test_who_reads_an_entry_that_goes_reads_on(tmp_path: Path) -> None:
+    cache = Cache(tmp_path, most_bytes=100)
+    arrays = [np.arange(1000, dtype=np.int32)]
+    store = cache.array_store({"name": "read"}, 1, Counted(arrays))
+    held(cache, "other")
+    assert len(kept(tmp_path)) == 1
+    assert np.array_equal(store[0], arrays[0])

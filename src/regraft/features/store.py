@@ -12,8 +12,9 @@ import json
 import os
 import shutil
 import tempfile
+import time
 import zlib
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Protocol, final
 
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 _FORMAT = 2
 _TAIL = 41  # two numbers of 20 characters and a line's end
 _TRIES = 3
+_MOST_BYTES = 20 << 30
+_SHARE_OF_DISK = 0.2
 
 
 class ItemArrays(Protocol):
@@ -89,10 +92,21 @@ class ArrayStore:
 
 @final
 class Cache:
-    """A folder of stored arrays. It may be deleted at any time: what is missing is built again."""
+    """A folder of stored arrays. It may be deleted at any time: what is missing is built again.
 
-    def __init__(self, root: Path) -> None:
-        self._root = root
+    When an entry is added and all are larger than the budget, those that were opened longest ago
+    go. Who has one open, in this process or another, can read on: the file is gone with the last.
+    """
+
+    def __init__(self, root: Path, *, most_bytes: int | None = None) -> None:
+        """Open the folder.
+
+        Args:
+            root: The folder; it is made when the first entry is.
+            most_bytes: Budget of all entries; None is a fifth of the disk's free space (what the
+                entries take counts as free), 20 GiB at most.
+        """
+        self._root, self._most_bytes = root, most_bytes
 
     def array_store(
         self,
@@ -116,9 +130,11 @@ class Cache:
             header = _valid_header(path)
             if header is not None and len(header["shapes"]) == n:
                 try:
-                    return ArrayStore(path, header)
+                    store = ArrayStore(path, header)
+                    _note_use(path)
                 except FileNotFoundError:
                     continue
+                return store
             self._build(path, key, n, produce)
         raise LedgerError(
             "an entry of the cache vanished while it was used. Do not clear it during a study.",
@@ -133,7 +149,7 @@ class Cache:
 
     def size_bytes(self) -> int:
         """Return the bytes of all entries."""
-        return sum(p.stat().st_size for p in self._root.glob("*") if p.is_file())
+        return sum(size for _, size, _ in self._files("*"))
 
     def _build(
         self,
@@ -160,6 +176,31 @@ class Cache:
                 temporary.replace(path)
         finally:
             temporary.unlink(missing_ok=True)
+        self._make_room(keep=path)
+
+    def _make_room(self, *, keep: Path) -> None:
+        """Delete what was opened longest ago until the entries fit in the budget."""
+        entries = sorted(self._files("*.arrays"))
+        total = sum(size for _, size, _ in entries)
+        most = self._most_bytes
+        if most is None:
+            free = shutil.disk_usage(self._root).free + total
+            most = min(_MOST_BYTES, int(_SHARE_OF_DISK * free))
+        for _, size, path in entries:
+            if total <= most:
+                return
+            if path != keep:
+                path.unlink(missing_ok=True)
+                total -= size
+
+    def _files(self, pattern: str) -> list[tuple[int, int, Path]]:
+        """Return when each file was opened last (ns), its bytes, its path; one may go meanwhile."""
+        found = []
+        for path in self._root.glob(pattern):
+            with suppress(FileNotFoundError):
+                status = path.stat()
+                found.append((status.st_atime_ns, status.st_size, path))
+        return found
 
     def _sweep(self) -> None:
         """Delete what processes that were killed left half-written."""
@@ -167,6 +208,13 @@ class Cache:
             writer = part.name.partition("-")[0]
             if not (writer.isdigit() and psutil.pid_exists(int(writer))):
                 part.unlink(missing_ok=True)
+
+
+def _note_use(path: Path) -> None:
+    """Mark an entry as used now; its time of change stays, by which it is known as verified."""
+    changed = path.stat().st_mtime_ns
+    with suppress(PermissionError):  # another user's entry can be read all the same
+        os.utime(path, ns=(time.time_ns(), changed))
 
 
 @contextmanager
