@@ -83,7 +83,7 @@ class ArmOutcome:
     def reason(self) -> str:
         """Why the arm ran, was skipped, dropped out or failed."""
         if self.status == "eliminated":
-            return next(iter(self.dropped.values())).reason
+            return max(self.dropped.values(), key=lambda one: one.rank).reason
         failed = [o.reason for o in self.tuning if o.status == "failed"]
         return failed[0] if self.status == "failed" and failed else self.admission.reason
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, final
 from regraft.engine.fit import CHECKPOINT, GLIMPSE
 from regraft.engine.meter import used_bytes
 from regraft.events import Checkpoint, Event, Glimpse, Started, Step
+from regraft.evidence.words import number
 from regraft.measure.metrics import METRICS
 from regraft.search.halving import FEWEST_STEPS, Standing, promoted, rungs
 
@@ -123,10 +124,18 @@ class Runner:
 
 @dataclass(frozen=True, slots=True)
 class Dropped:
-    """A candidate that dropped out: why, its metric then, and the seconds that it took."""
+    """A candidate that dropped out.
+
+    Attributes:
+        reason: Why.
+        value: Its metric then.
+        rank: The same, more is better.
+        seconds: What it had taken.
+    """
 
     reason: str
     value: float
+    rank: float
     seconds: float
 
 
@@ -184,7 +193,7 @@ def dropped_out(decisions: Sequence[Decision], metric: str) -> dict[str, Dropped
                     f"had {_shown(worst, metric)}"
                 )
                 value = METRICS[metric].sign * one["value"]
-                found[one["run"]] = Dropped(reason, value, one["seconds"])
+                found[one["run"]] = Dropped(reason, value, one["value"], one["seconds"])
     return found
 
 
@@ -210,7 +219,7 @@ def _decision(
 
 
 def _shown(value: float, metric: str) -> str:
-    return f"{METRICS[metric].sign * value:.3f}"
+    return number(METRICS[metric].sign * value)
 
 
 def _goal(share: float, total_steps: int) -> int:
