@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from regraft.events import Event
     from regraft.ledger.runs import RunRow
     from regraft.search.arms import Arm
+    from regraft.search.costs import CostModel
     from regraft.tasks.items import Items
     from regraft.tasks.task import Task
 
@@ -83,11 +84,11 @@ def plan_study(study: Study) -> list[dict[str, Any]]:
             terms = Admission(False, str(error))
         seconds = purse.take(arm, terms, costs[arm.key])
         remaining -= 0.0 if purse.races(arm) else seconds
-        rows.append(_plan_row(arm, terms, seconds))
+        rows.append(_plan_row(arm, terms, seconds, costs[arm.key]))
     return rows
 
 
-def _plan_row(arm: Arm, terms: Admission, seconds: float) -> dict[str, Any]:
+def _plan_row(arm: Arm, terms: Admission, seconds: float, cost: CostModel) -> dict[str, Any]:
     return {
         "protocol": arm.key,
         "title": arm.title,
@@ -95,6 +96,7 @@ def _plan_row(arm: Arm, terms: Admission, seconds: float) -> dict[str, Any]:
         "runs": terms.admitted,
         "learning_rates": terms.n_rates if terms.admitted else 0,
         "seconds": seconds,
+        "peak_memory_bytes": cost.peak_memory_bytes or None,
         "reason": terms.reason,
     }
 

@@ -282,13 +282,17 @@ def test_a_plan_trains_nothing(finished: Finished, regraft: Regraft, tmp_path: P
     assert [row["role"] for row in rows][-1] == "candidate"
     assert {row["protocol"] for row in rows} >= {"majority", "scratch", "small-lora"}
     assert all(row["seconds"] > 0 for row in rows if row["runs"])
+    assert {row["protocol"] for row in rows if row["peak_memory_bytes"]} >= {
+        "scratch",
+        "small-lora",
+    }
     ledger = Ledger.open(tmp_path / "other")
     (study,) = ledger.studies.all()
     assert ledger.runs.of(study.id) == []
     ledger.close()
     table = regraft("plan", finished.study, "--home", tmp_path / "other", "--budget", "2s").out
     assert "Plan" in table
-    assert "control: always runs" in " ".join(table.split())
+    assert "control: always" in table
 
 
 def test_data_are_inspected_with_and_without_a_backbone(regraft: Regraft, tmp_path: Path) -> None:

@@ -135,6 +135,7 @@ def plan(
 
     Example: regraft plan study.yaml
     """
+    from regraft.report.words import size
     from regraft.terminal import duration, table
     from regraft.verbs import plan_study
 
@@ -161,11 +162,12 @@ def plan(
             row["title"],
             row["learning_rates"] if row["runs"] else "skip",
             duration(row["seconds"]) if row["runs"] else "",
+            size(row["peak_memory_bytes"]) if row["runs"] else "",
             row["reason"],
         )
         for row in rows
     )
-    out.print(table("Plan", ("protocol", "rates", "about", "why"), cells))
+    out.print(table("Plan", ("protocol", "rates", "about", "memory", "why"), cells))
 
 
 def inspect(
