@@ -56,6 +56,7 @@ def small_study(home: Path, protocols: list[str], *, budget: float = AMPLE) -> S
         "seeds": 2,
         "label_budget": 12,
         "label_budgets": [2],
+        "precision": "fp32",  # which pays here is measured, and would be chance
     }
     spec = validate_data(StudySpec, data, where="small study")
     return Study.from_spec(spec, home=home, sitting=Sitting(checkpoint_seconds=0.25))

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from regraft.events import event_json
-from regraft.study import Study
+from regraft.study import Study, StudyOptions
 from regraft.tasks.intake.embedded import digits
 from regraft.tasks.task import Task
 from small_study import AMPLE, write_protocols
@@ -46,6 +46,7 @@ def run_study(home: Path, protocols: list[str], *, corrupted: bool) -> tuple[Stu
         protocols=protocols,
         budget=AMPLE,
         seeds=1,
+        options=StudyOptions(precision="fp32"),
         home=home,
     )
     return study, [without_measurements(event_json(event)) for event in study.events()]
