@@ -15,7 +15,7 @@ LABELS_PER_CLASS = 10
 LABEL_BUDGETS = (1, 2, 5, 10, 20)
 
 
-def demo_study(*, home: Path | None = None, budget: str = "200s") -> Study:
+def demo_study(*, home: Path | None = None, budget: str = "170s") -> Study:
     """Return the demo's study: the ladder at 10 labels per class, the curve at 1 to 20."""
     data = {
         "task": {"data": "zoo:digits", "metric": "accuracy"},
