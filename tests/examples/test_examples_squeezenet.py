@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 
 from regraft.backbones.loading import load_backbone
 from regraft.config.study import read_study
-from regraft.features.solved import fit_probe
+from regraft.features.logistic import fit_probe
 
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLE = ROOT / "examples" / "squeezenet.py"

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -8,19 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from sklearn.linear_model import LogisticRegression
+from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.neighbors import KNeighborsClassifier, NearestCentroid
 from sklearn.preprocessing import StandardScaler
 
 from regraft.errors import ShapeError
-from regraft.features.solved import (
-    STRENGTHS,
-    centroid_head,
-    fit_probe,
-    knn_logits,
-    log_loss,
-    logistic_path,
-)
+from regraft.features.logistic import STRENGTHS, fit_probe, log_loss, logistic_path
+from regraft.features.solved import centroid_head, knn_logits, ridge_head
 
 Data = tuple[NDArray[Any], NDArray[np.int64]]
 
@@ -139,8 +134,7 @@ def test_without_held_out_rows_folds_choose_and_all_rows_train() -> None:
     x, y = clusters(8, n=45, width=30, apart=0.4)
     none = np.empty((0, 30)), np.empty(0, np.int64)
     probe = fit_probe(x, y, 3, *none)
-    strengths = STRENGTHS[probe.strength * 0.999 <= STRENGTHS]
-    alone = logistic_path(x, y, 3, strengths=strengths)[-1]
+    alone = logistic_path(x, y, 3, strengths=np.array([probe.strength]))[0]
     np.testing.assert_array_equal(probe.weight, alone.weight)
     assert probe.strength in STRENGTHS
     assert probe.strength > STRENGTHS[-1]
@@ -213,7 +207,7 @@ def test_neighbours_are_the_same_whatever_the_size_of_the_blocks(
     x, y = clusters(0)
     queries, _ = clusters(1, n=50)
     whole = knn_logits(x, y, queries, k=7, n_classes=3)
-    monkeypatch.setattr("regraft.features.solved._BLOCK_NUMBERS", 500)
+    monkeypatch.setattr("regraft.features.standard.BLOCK_NUMBERS", 500)
     np.testing.assert_allclose(knn_logits(x, y, queries, k=7, n_classes=3), whole, rtol=1e-5)
 
 
@@ -221,3 +215,43 @@ def test_an_item_at_the_mean_has_no_direction_and_even_votes() -> None:
     x, y = clusters(0)
     logits = knn_logits(x, y, x.mean(axis=0, keepdims=True), k=5, n_classes=3)
     np.testing.assert_allclose(np.exp(logits), 1 / 3, rtol=1e-6)
+
+
+@pytest.mark.parametrize(("n", "width"), [(60, 6), (20, 45)])
+def test_ridge_leaves_each_row_out_as_solving_without_it_does(n: int, width: int) -> None:
+    x, y = clusters(3, n=n, width=width, apart=0.6)
+    standard = StandardScaler().fit_transform(x)
+    ridge = ridge_head(x, y, 3, strengths=np.array([0.3]))
+    targets = np.eye(3)[y]
+    whole = Ridge(alpha=0.3 * n).fit(standard, targets)
+    np.testing.assert_allclose(x @ ridge.weight.T + ridge.bias, whole.predict(standard), atol=2e-4)
+    for row in range(0, n, 7):
+        rest = np.arange(n) != row
+        # The penalty stays λn while a row is out; the weights then equal the leverage formula's.
+        without = Ridge(alpha=0.3 * n).fit(standard[rest], targets[rest])
+        known = without.predict(standard[row : row + 1])[0]
+        np.testing.assert_allclose(ridge.left_out[row], known, atol=1e-5)
+    squared = ((targets - ridge.left_out) ** 2).sum(axis=1).mean()
+    assert ridge.error == pytest.approx(squared)
+
+
+def test_ridge_takes_the_strength_of_the_least_leave_one_out_error() -> None:
+    x, y = clusters(4, n=60, width=30, apart=0.4)
+    errors = [ridge_head(x, y, 3, strengths=np.array([s])).error for s in STRENGTHS]
+    assert ridge_head(x, y, 3).strength == STRENGTHS[int(np.argmin(errors))]
+    with pytest.raises(ShapeError, match="no strength"):
+        ridge_head(x, y, 3, strengths=np.empty(0))
+
+
+def test_features_too_large_to_copy_are_solved_from_a_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    x, y = clusters(0, n=300, width=12, apart=0.5)
+    kept = logistic_path(x.astype(np.float32), y, 3)
+    file = np.memmap(tmp_path / "features", np.float32, "w+", shape=x.shape)
+    file[:] = x
+    monkeypatch.setattr("regraft.features.logistic._KEPT_BYTES", 0)
+    monkeypatch.setattr("regraft.features.standard.BLOCK_NUMBERS", 500)
+    read = logistic_path(file, y, 3)
+    for first, second in zip(kept, read, strict=True):
+        assert second.loss == pytest.approx(first.loss, abs=1e-5)

@@ -10,7 +10,8 @@ from torch import nn
 
 from regraft.config.protocol import depth_index
 from regraft.config.registry import kind_spec, load
-from regraft.features.solved import centroid_head, fit_probe
+from regraft.features.logistic import fit_probe
+from regraft.features.solved import centroid_head
 from regraft.protocols.trainability import Trainability, trainability
 from regraft.seeds import derive
 

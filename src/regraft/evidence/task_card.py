@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from regraft.features.solved import logistic_path
+from regraft.features.logistic import logistic_path
 from regraft.measure.calibration import fit_temperature
 from regraft.measure.intervals import wilson
 from regraft.measure.metrics import softmax

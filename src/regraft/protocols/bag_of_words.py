@@ -9,7 +9,7 @@ import numpy as np
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 
-from regraft.features.solved import log_loss
+from regraft.features.logistic import log_loss
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -7,7 +7,7 @@ from typing import Any, Literal
 import numpy as np
 
 from regraft.config.spec import Spec as Base
-from regraft.features.solved import fit_probe
+from regraft.features.logistic import fit_probe
 from regraft.protocols.predictor_data import PredictorData
 
 NEEDS: Literal["nothing", "raw", "features"] = "features"

@@ -9,7 +9,7 @@ from PIL import Image
 from pydantic import Field
 
 from regraft.config.spec import Spec as Base
-from regraft.features.solved import fit_probe
+from regraft.features.logistic import fit_probe
 from regraft.protocols.bag_of_words import fit_words, word_logits
 from regraft.protocols.predictor_data import PredictorData
 

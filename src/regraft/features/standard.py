@@ -1,0 +1,66 @@
+"""Standardised features, read in blocks, so that no copy outgrows the memory."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from regraft.errors import ShapeError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+BLOCK_NUMBERS = 1 << 22
+"""Numbers of a block: 16 MiB in float32, which the processor's cache holds at least in part."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Moments:
+    """Mean and deviation of features; a feature that never varies has deviation 1.
+
+    Attributes:
+        mean: Shape (d,), float64.
+        scale: Shape (d,), float64, > 0.
+        varies: Shape (d,), whether the feature varies.
+    """
+
+    mean: NDArray[np.float64]
+    scale: NDArray[np.float64]
+    varies: NDArray[np.bool_]
+
+    def standardise(self, features: NDArray[np.floating]) -> NDArray[np.float32]:
+        """Return features (n, d) less their mean, over their deviation, in float32."""
+        standardised = (features.astype(np.float64) - self.mean) / self.scale
+        return standardised.astype(np.float32)
+
+
+def moments(features: NDArray[np.floating], labels: NDArray[np.integer]) -> Moments:
+    """Return the moments of features (n, d), in two passes over blocks of rows.
+
+    Raises:
+        ShapeError: Rows and labels do not fit, or there are none.
+    """
+    if features.ndim != 2 or len(features) != len(labels) or not len(labels):
+        raise ShapeError(
+            f"features {features.shape} and labels {labels.shape} do not fit: (n, d) and (n,) with "
+            "n ≥ 1 are needed."
+        )
+    n, width = features.shape
+    mean, squares = np.zeros(width), np.zeros(width)
+    for rows in blocks(n, width):
+        mean += features[rows].sum(axis=0, dtype=np.float64) / n
+    for rows in blocks(n, width):
+        squares += np.square(features[rows] - mean).sum(axis=0) / n
+    deviation = np.sqrt(squares)
+    varies = deviation > 1e-8 * max(1.0, float(deviation.max(initial=0.0)))
+    return Moments(mean, np.where(varies, deviation, 1.0), varies)
+
+
+def blocks(n: int, width: int) -> Iterator[slice]:
+    """Yield slices that cover n rows of `width` numbers, a block of numbers each."""
+    step = max(1, BLOCK_NUMBERS // max(1, width))
+    for start in range(0, n, step):
+        yield slice(start, min(start + step, n))
