@@ -137,3 +137,4 @@ def test_what_dropped_out_is_listed_with_its_reason(
         assert rows[run]["reason"] == one.reason
         assert one.reason.startswith("dropped out after 2")
         assert "the last to go on had" in one.reason
+        assert "would have ended ahead of the best with a chance of" in one.reason

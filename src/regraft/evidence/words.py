@@ -37,3 +37,15 @@ def seconds_text(seconds: float | None) -> str:
     if seconds < 3600:
         return f"{seconds / 60:.0f} min"
     return f"{seconds / 3600:.1f} h"
+
+
+def percent(share: float) -> str:
+    """Return a share in whole percent.
+
+    Example:
+        >>> percent(0.043), percent(0.004), percent(0.998)
+        ('4 %', 'less than 1 %', 'more than 99 %')
+    """
+    if share < 0.01:
+        return "less than 1 %"
+    return "more than 99 %" if share > 0.99 else f"{100 * share:.0f} %"

@@ -26,6 +26,7 @@ class Standing:
         step: Steps taken, of `total_steps`.
         seconds: Seconds taken.
         ended: Whether the run has ended; then it costs nothing more.
+        curve: Step and value wherever it was compared, the last included.
     """
 
     run: str
@@ -35,6 +36,7 @@ class Standing:
     total_steps: int
     seconds: float
     ended: bool
+    curve: tuple[tuple[int, float], ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Return the plain form that the ledger keeps."""

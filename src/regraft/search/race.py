@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any, final
 from regraft.engine.fit import CHECKPOINT, GLIMPSE
 from regraft.engine.meter import used_bytes
 from regraft.events import Checkpoint, Event, Glimpse, Started, Step
-from regraft.evidence.words import number
+from regraft.evidence.words import number, percent
 from regraft.measure.metrics import METRICS
 from regraft.search.halving import FEWEST_STEPS, Standing, promoted, rungs
+from regraft.search.outlook import UNLIKELY, chances
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Mapping, Sequence
@@ -42,6 +43,7 @@ class Runner:
         self._start, self._journal = start, journal
         self._events: Generator[Event, str | None, Outcome] | None = None
         self._seen: Glimpse | None = None
+        self._curve: list[Glimpse] = []
 
     @property
     def has_failed(self) -> bool:
@@ -60,7 +62,7 @@ class Runner:
                 self.outcome = stop.value
                 return
             if isinstance(event, Glimpse):
-                self._seen = event
+                self._see(event)
             elif isinstance(event, Started) and event.resumed_at_step:
                 self._recall(share)
             is_there = isinstance(event, Step) and event.step >= _goal(share, event.total_steps)
@@ -76,7 +78,10 @@ class Runner:
             raise AssertionError("a runner that is compared has been seen")
         seen = self._seen
         value, loss = sign * seen.metrics.get(metric, 0.0), seen.metrics["log_loss"]
-        return Standing(self.run, value, loss, seen.step, seen.total_steps, seen.seconds, False)
+        curve = tuple((one.step, sign * one.metrics.get(metric, 0.0)) for one in self._curve)
+        return Standing(
+            self.run, value, loss, seen.step, seen.total_steps, seen.seconds, False, curve
+        )
 
     def park(self) -> Generator[Event, str | None, None]:
         """Put the paused run on disk and free what it holds; it goes on from there to the same end.
@@ -109,6 +114,7 @@ class Runner:
             stage["step"],
             float(outcome.summary["seconds"]),
             True,
+            ((stage["step"], sign * metrics.get(metric, 0.0)),),
         )
 
     def _has_reached(self, share: float) -> bool:
@@ -119,7 +125,11 @@ class Runner:
         """Take from the journal what an earlier sitting saw before the checkpoint."""
         for event in self._journal.events(self.run):
             if event["kind"] == "glimpse" and not self._has_reached(share):
-                self._seen = Glimpse(**{k: v for k, v in event.items() if k != "kind"})
+                self._see(Glimpse(**{k: v for k, v in event.items() if k != "kind"}))
+
+    def _see(self, seen: Glimpse) -> None:
+        self._seen = seen
+        self._curve = [one for one in self._curve if one.step < seen.step] + [seen]
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +150,12 @@ class Dropped:
 
 
 def race(
-    around: Surroundings, runners: Sequence[Runner], *, metric: str, reserved: float
+    around: Surroundings,
+    runners: Sequence[Runner],
+    *,
+    metric: str,
+    n_validation: int,
+    reserved: float,
 ) -> Generator[Event, str | None, None]:
     """Run all to the end but those that drop out.
 
@@ -151,6 +166,7 @@ def race(
         around: Ledger and clock.
         runners: The candidates, cheap before dear.
         metric: The study's metric.
+        n_validation: Items that candidates are compared on.
         reserved: Seconds kept for what follows the race.
     """
     left = list(runners)
@@ -170,7 +186,8 @@ def race(
         if chosen is None:
             standings = [one.standing(metric) for one in left]
             available = around.clock.remaining - reserved
-            chosen = _decision(standings, metric, [*shares, 1.0][rung + 1], available)
+            chances_of = chances(standings, metric, n_validation)
+            chosen = _decision(standings, chances_of, metric, [*shares, 1.0][rung + 1], available)
             around.ledger.decisions.decide(around.study, f"{_RUNG}{rung}", partial(dict, chosen))
         for runner in left:
             if runner.run not in chosen["promoted"]:
@@ -190,11 +207,18 @@ def dropped_out(decisions: Sequence[Decision], metric: str) -> dict[str, Dropped
                 reason = (
                     f"dropped out after {one['step']} of {one['total_steps']} steps: "
                     f"{METRICS[metric].title} {_shown(one['value'], metric)}, the last to go on "
-                    f"had {_shown(worst, metric)}"
+                    f"had {_shown(worst, metric)}{_outlook(one)}"
                 )
                 value = METRICS[metric].sign * one["value"]
                 found[one["run"]] = Dropped(reason, value, one["value"], one["seconds"])
     return found
+
+
+def _outlook(one: Mapping[str, Any]) -> str:
+    if "chance" not in one:  # decided by a version that did not extrapolate
+        return ""
+    chance = percent(one["chance"])
+    return f"; by its curve it would have ended ahead of the best with a chance of {chance}"
 
 
 def _running(chosen: Mapping[str, Any]) -> set[str]:
@@ -203,17 +227,21 @@ def _running(chosen: Mapping[str, Any]) -> set[str]:
 
 
 def _decision(
-    standings: Sequence[Standing], metric: str, to_share: float, available: float
+    standings: Sequence[Standing],
+    chances_of: Mapping[str, float],
+    metric: str,
+    to_share: float,
+    available: float,
 ) -> dict[str, Any]:
-    chosen = promoted(standings, to_share=to_share, available=available)
-    last = chosen[-1]
+    best = promoted(standings, to_share=to_share, available=available)
+    chosen = [one for one in best if chances_of[one.run] >= UNLIKELY]
     reason = (
         f"{len(chosen)} of {len(standings)} candidates go on: {METRICS[metric].title} "
-        f"{_shown(last.value, metric)} or better"
+        f"{_shown(chosen[-1].value, metric)} or better"
     )
     return {
         "promoted": [one.run for one in chosen],
-        "standings": [one.to_json() for one in standings],
+        "standings": [{**one.to_json(), "chance": chances_of[one.run]} for one in standings],
         "reason": reason,
     }
 
