@@ -16,7 +16,7 @@ from regraft.config.study import StudySpec, located
 from regraft.deploy.keeping import keep_graft
 from regraft.deploy.predictor import GraftPredictor
 from regraft.engine.device import choose_device
-from regraft.engine.meter import half_of_free
+from regraft.engine.meter import share_of_free
 from regraft.evidence.criterion import parse_target
 from regraft.evidence.record import BudgetPoint, build_record
 from regraft.features.store import Cache
@@ -74,11 +74,11 @@ class StudyOptions:
 
 @dataclass(frozen=True, slots=True)
 class Sitting:
-    """How this sitting drives a study; nothing of it changes a number or the study's id.
+    """How this sitting drives a study; nothing of it changes the study's id.
 
     Attributes:
         checkpoint_seconds: Least time between two checkpoints of a run.
-        memory_bytes: Above it candidates that wait are put on disk; None: half of what is free.
+        memory_bytes: What the process may hold at most; None: 60 % of what is free.
         trust_remote_code: Whether a hub model may bring code that is then run.
     """
 
@@ -320,7 +320,7 @@ class Study:
             precision=precision,
             device=device,
             checkpoint_seconds=self._sitting.checkpoint_seconds,
-            memory_bytes=self._sitting.memory_bytes or half_of_free(device),
+            memory_bytes=self._sitting.memory_bytes or share_of_free(device),
         )
 
     def _benches(self, items: Items) -> list[Bench]:

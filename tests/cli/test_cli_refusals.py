@@ -261,6 +261,12 @@ def study_of(*lines: str) -> Callable[[Path], Arguments]:
             id="no-budget",
         ),
         pytest.param(
+            digits("--memory", "much"),
+            "ConfigError",
+            r"--memory: 'much' is not a size; write 800M",
+            id="memory-that-is-none",
+        ),
+        pytest.param(
             digits("--label-budgets", "1,few"),
             "ConfigError",
             r"--label-budgets: '1,few' is not a list of numbers",

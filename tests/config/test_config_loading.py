@@ -13,7 +13,7 @@ from pydantic import Field
 
 from regraft.config.loading import parse_yaml, read_yaml, validate, validate_data
 from regraft.config.protocol import DataSpec, FitSpec, LadderEntry, ProtocolSpec, TrainSpec
-from regraft.config.spec import Duration, Spec, resolved, seconds_of
+from regraft.config.spec import Duration, Spec, bytes_of, resolved, seconds_of
 from regraft.config.study import StudySpec, TaskSpec
 from regraft.errors import ConfigError
 
@@ -299,3 +299,17 @@ def test_specs_are_frozen_and_resolve_to_themselves(spec: type[Spec]) -> None:
     assert spec.model_validate(resolved(made)) == made
     with pytest.raises(ValueError, match="frozen"):
         setattr(made, next(iter(spec.model_fields)), 1)
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [("4G", 4 << 30), ("4 GiB", 4 << 30), ("512mb", 512 << 20), ("1.5k", 1536), ("2T", 2 << 40)],
+)
+def test_sizes_are_read_as_people_write_them(text: str, size: int) -> None:
+    assert bytes_of(text) == size
+
+
+@pytest.mark.parametrize("text", ["", "4", "G", "0G", "-1G", "4 giga", "nanG"])
+def test_what_is_no_size_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="is not a size; write 800M, 4G"):
+        bytes_of(text)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -35,6 +36,9 @@ if TYPE_CHECKING:
 BATCHES_OF_8 = {**WHOLE, "fit": {"batch_size": 8, "least_steps": 1}}
 
 
+MEGABYTES = 24
+
+
 class Plain(nn.Module):
     """Two blocks whose items do not look at each other."""
 
@@ -47,6 +51,15 @@ class Plain(nn.Module):
         for part in self.parts:
             values = part(values)
         return values
+
+
+class Bursting(Plain):
+    """Holds some megabytes an item for the time of a forward pass."""
+
+    def forward(self, values: torch.Tensor) -> torch.Tensor:
+        """Return features (B, 6)."""
+        held = torch.ones(len(values), MEGABYTES << 18)
+        return super().forward(values) + 0 * held[:, :1]
 
 
 class Hungry(Plain):
@@ -204,6 +217,23 @@ def test_out_of_memory_halves_the_batch_and_adds_the_gradients_up(tmp_path: Any)
     assert np.array_equal(done(again).arrays["logits"], done(events).arrays["logits"])
 
 
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="no peak memory to read")
+def test_a_step_that_takes_more_memory_than_allowed_is_taken_in_parts(tmp_path: Any) -> None:
+    protocol = resolved("whole", **BATCHES_OF_8)
+    bounded = job(tmp_path, rows_task(), net_backbone(Bursting), protocol, memory_bytes=1)
+    events = events_of(bounded)
+    adjusted = [event for event in events if isinstance(event, Adjusted)]
+    # Parts of 8 and 4 items hold over 64 MB, less than which no smaller part would free.
+    assert [event.key for event in adjusted] == ["micro_batch/fit/4", "micro_batch/fit/2"]
+    assert all(event.reason.startswith("more memory than allowed at") for event in adjusted)
+    plain = done(events_of(job(tmp_path, rows_task(), net_backbone(Plain), protocol)))
+    assert np.allclose(done(events).arrays["logits"], plain.arrays["logits"], atol=1e-5)
+    whole = done(events_of(job(tmp_path, rows_task(), net_backbone(Bursting), protocol)))
+    grown = whole.summary["peak_memory_bytes"] - done(events).summary["peak_memory_bytes"]
+    assert abs(grown) < 2 * 8 * MEGABYTES << 20  # both saw a batch of eight once
+    assert whole.summary["peak_memory_bytes"] > 8 * MEGABYTES << 20
+
+
 def test_no_memory_for_a_single_item_ends_the_run_with_its_reason(tmp_path: Any) -> None:
     reason = reason_of(tmp_path, Starving, resolved("whole", **BATCHES_OF_8))
     assert reason == "out of memory: CUDA out of memory"  # pre-flight has not even two
@@ -264,7 +294,7 @@ def test_features_that_are_no_numbers_are_never_a_probe(tmp_path: Any) -> None:
     one = job(tmp_path, rows_task(), net_backbone(Plain), resolved("linear-probe"))
     features = np.full((44, 6), np.nan, np.float32)
     one = replace(one, data=replace(one.data, features=lambda: features))
-    assert "logits of validation items are not finite" in failure(events_of(one))
+    assert failure(events_of(one)).startswith("6 of 6 features are not finite. Look for infinite")
 
 
 def test_a_parameter_that_gets_no_gradient_is_left_out_and_said(tmp_path: Any) -> None:

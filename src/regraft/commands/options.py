@@ -33,6 +33,10 @@ Protocols = Annotated[
     list[str] | None,
     typer.Option("--protocol", help="ladder, ladder:quick, a template, or a file."),
 ]
+Memory = Annotated[
+    str | None,
+    typer.Option(help="What the process may hold: 800M, 4G. 60 % of what is free if not given."),
+]
 Report = Annotated[Path | None, typer.Option(help="Where the report goes: .html, .md or .json.")]
 LabelBudget = Annotated[int | None, typer.Option(help="Labels per class that the ladder may use.")]
 Label = Annotated[str | None, typer.Option(help="Column of the labels.")]

@@ -18,6 +18,7 @@ from regraft.commands.options import (
     Json,
     Label,
     LabelBudget,
+    Memory,
     Metric,
     OneBackbone,
     Protocols,
@@ -61,6 +62,7 @@ def run(
     report: Report = None,
     allow_bad: AllowBad = False,
     trust_remote_code: Trust = False,
+    memory: Memory = None,
     home: Home = None,
     as_json: Json = False,
     quiet: Quiet = False,
@@ -92,7 +94,7 @@ def run(
         "name": name,
     }
     check_form(report)
-    study = _study(data, given, task, home, trusted=trust_remote_code)
+    study = _study(data, given, task, home, trusted=trust_remote_code, memory=memory)
     finish(study, report=report, as_json=as_json, quiet=quiet)
 
 
@@ -201,7 +203,13 @@ def inspect(
 
 
 def _study(
-    data: str, given: dict[str, Any], task: dict[str, Any], home: Path | None, *, trusted: bool
+    data: str,
+    given: dict[str, Any],
+    task: dict[str, Any],
+    home: Path | None,
+    *,
+    trusted: bool,
+    memory: str | None = None,
 ) -> Study:
     """Return the study of a file, or of what was given on the command line.
 
@@ -211,6 +219,7 @@ def _study(
         task: What was asked of its task, likewise.
         home: The ledger's folder.
         trusted: Whether a hub model may bring code that is then run.
+        memory: What the process may hold, as text.
     """
     from regraft.config.loading import validate_data
     from regraft.config.protocol import SUFFIXES
@@ -227,8 +236,18 @@ def _study(
         if "backbones" not in said:
             said["backbones"] = _proposed_backbone({"data": data, **said_of_task})
     asked |= {**said, "task": {**asked["task"], **said_of_task}}
+    sitting = Sitting(memory_bytes=_bytes(memory), trust_remote_code=trusted)
     spec = located(validate_data(StudySpec, asked, where="command line"), Path.cwd())
-    return Study.from_spec(spec, home=home, sitting=Sitting(trust_remote_code=trusted))
+    return Study.from_spec(spec, home=home, sitting=sitting)
+
+
+def _bytes(text: str | None) -> int | None:
+    from regraft.config.spec import bytes_of
+
+    try:
+        return None if text is None else bytes_of(text)
+    except ValueError as error:
+        raise ConfigError(f"{error}.", where="--memory") from error
 
 
 def _proposed_backbone(asked: dict[str, Any]) -> list[str]:

@@ -9,6 +9,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationInfo, fie
 
 from regraft.config.complaints import types_in
 
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt])(?:i?b)?")
 _DURATION = re.compile(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s?)?")
 
 
@@ -48,6 +49,22 @@ def seconds_of(value: object) -> object:
     if isinstance(value, int | float) and not isinstance(value, bool):
         return float(value)
     return value
+
+
+def bytes_of(text: str) -> int:
+    """Return the bytes of ``"4G"``, ``"4GB"``, ``"512 MiB"``; powers of 1024.
+
+    Raises:
+        ValueError: The text is not a size.
+
+    Example:
+        >>> bytes_of("4G"), bytes_of("512 MiB")
+        (4294967296, 536870912)
+    """
+    match = _SIZE.fullmatch(text.strip().lower())
+    if not match or not float(match[1]):
+        raise ValueError(f"{text!r} is not a size; write 800M, 4G or 1.5T")
+    return int(float(match[1]) * 1024.0 ** (1 + "kmgt".index(match[2])))
 
 
 Duration = Annotated[float, BeforeValidator(seconds_of, json_schema_input_type=float | str)]

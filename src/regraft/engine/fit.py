@@ -178,7 +178,7 @@ class Fit:
                 size = min(self._size(), len(rows))
                 if size == 1:
                     raise _no_memory(error) from error
-            yield from self._halve(size)
+            yield from self._halve(size, "out of memory")
         rate = self._optimiser.rate(progress.step)
         norm = self._optimiser.step(progress.step)
         *shares, length = torch.stack([*losses, norm]).tolist()  # the one wait for the device
@@ -191,7 +191,11 @@ class Fit:
         progress.examples_seen += len(rows)
         self._meter.sample()
         seconds = time.monotonic() - started
-        return (yield Step(self._job.run, progress.step, self._total, loss, rate, seconds))
+        answer = yield Step(self._job.run, progress.step, self._total, loss, rate, seconds)
+        size = min(self._size(), len(rows))
+        if size > 1 and self._meter.is_over(self._job.memory_bytes):
+            yield from self._halve(size, "more memory than allowed")
+        return answer
 
     def _accumulate(self, rows: np.ndarray[Any, Any], depth: int) -> list[torch.Tensor]:
         """Add up the gradient of the mean loss over `rows`, in parts that fit in memory.
@@ -239,9 +243,9 @@ class Fit:
         """Return how many items fit in memory at once, as known at this step."""
         return next(size for step, size in reversed(self._sizes) if step <= self._progress.step)
 
-    def _halve(self, size: int) -> Generator[Event, str | None, None]:
+    def _halve(self, size: int, why: str) -> Generator[Event, str | None, None]:
         value = {"stage": self._stage.name, "from_step": self._progress.step, "size": size // 2}
-        reason = f"out of memory at {size} items; {size // 2} at a time, gradients added up"
+        reason = f"{why} at {size} items; {size // 2} at a time, gradients added up"
         key = f"micro_batch/{self._stage.name}/{size // 2}"
         yield Adjusted(self._job.run, key, value, reason)
         self._sizes.append((self._progress.step, size // 2))

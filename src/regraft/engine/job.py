@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -66,6 +67,7 @@ class Job:
         backbone: The pretrained backbone; it is copied, never changed.
         adjustments: Decisions recorded in an earlier sitting, by key; they are replayed.
         checkpoint_seconds: Least time between two checkpoints; they are taken between steps.
+        memory_bytes: What the process may hold; a step that took more is taken in smaller parts.
     """
 
     run: str
@@ -77,6 +79,7 @@ class Job:
     device: str = "cpu"
     adjustments: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     checkpoint_seconds: float = 10.0
+    memory_bytes: float = math.inf
 
 
 @dataclass(frozen=True, slots=True, eq=False)

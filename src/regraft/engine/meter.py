@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,6 +17,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _RAPL = Path("/sys/class/powercap/intel-rapl:0/energy_uj")
+_STATUS, _CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
+_KEEPS_PEAK = os.access(_STATUS, os.R_OK) and os.access(_CLEAR, os.W_OK)
+_PEAK = re.compile(r"VmHWM:\s+(\d+) kB")
+_SHARE = 0.6
+_LEAST_BURST = 64 << 20
 
 
 def _energy_joules() -> float | None:
@@ -31,11 +38,28 @@ def used_bytes(device: str) -> int:
     return int(psutil.Process().memory_info().rss)
 
 
-def half_of_free(device: str) -> int:
-    """Return what the process holds and half of what is free."""
+def share_of_free(device: str) -> int:
+    """Return what the process holds and 60 % of what is free."""
     if device.startswith("cuda"):
-        return used_bytes(device) + torch.cuda.mem_get_info()[0] // 2
-    return used_bytes(device) + int(psutil.virtual_memory().available) // 2
+        return used_bytes(device) + int(_SHARE * torch.cuda.mem_get_info()[0])
+    return used_bytes(device) + int(_SHARE * psutil.virtual_memory().available)
+
+
+def _forget_peak(*, cuda: bool) -> None:
+    """Let the most memory count from now on."""
+    if cuda:
+        torch.cuda.reset_peak_memory_stats()
+    elif _KEEPS_PEAK:
+        _CLEAR.write_text("5", encoding="ascii")
+
+
+def _peak_bytes(*, cuda: bool) -> int:
+    """Return the most memory since it was forgotten; where the system keeps none, what is held."""
+    if cuda:
+        return torch.cuda.max_memory_allocated()
+    if _KEEPS_PEAK and (found := _PEAK.search(_STATUS.read_text(encoding="ascii"))):
+        return int(found[1]) << 10
+    return used_bytes("cpu")
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,19 +82,17 @@ class Meter:
     """
 
     def __init__(self, device: str, earlier: dict[str, Any] | None = None) -> None:
-        self._cuda = device.startswith("cuda")
+        self._device, self._cuda = device, device.startswith("cuda")
         self._earlier = earlier or {}
         self._counted = _Counters(0.0, 0.0, None if _energy_joules() is None else 0.0)
         self._since: _Counters | None = None
-        self._process = psutil.Process()
-        self._peak = 0
-        if self._cuda:
-            torch.cuda.reset_peak_memory_stats()
+        self._peak = self._latest = 0
 
     @contextmanager
     def running(self) -> Iterator[None]:
         """Count what passes in between."""
         self._since = _Counters.now()
+        _forget_peak(cuda=self._cuda)
         try:
             yield
         finally:
@@ -82,21 +104,27 @@ class Meter:
         return float(self._earlier.get("seconds", 0.0)) + self._total().wall
 
     def sample(self) -> None:
-        """Look at the memory in use now."""
-        self._peak = max(self._peak, self._process.memory_info().rss)
+        """Look at the most memory since the last look, or since the run went on."""
+        self._latest = _peak_bytes(cuda=self._cuda)
+        self._peak = max(self._peak, self._latest)
+        _forget_peak(cuda=self._cuda)
+
+    def is_over(self, most: float) -> bool:
+        """Whether more was in use at the last look than allowed, of which a smaller batch frees."""
+        burst = self._latest - used_bytes(self._device)
+        return self._latest > most and burst > _LEAST_BURST
 
     def figures(self) -> dict[str, Any]:
         """Return seconds, device_seconds, peak_memory_bytes and joules (or None) so far."""
         self.sample()
         total = self._total()
-        peak = torch.cuda.max_memory_allocated() if self._cuda else self._peak
         joules = total.joules
         if joules is not None:
             joules += float(self._earlier.get("joules") or 0.0)
         return {
             "seconds": self.seconds,
             "device_seconds": float(self._earlier.get("device_seconds", 0.0)) + total.cpu,
-            "peak_memory_bytes": max(int(self._earlier.get("peak_memory_bytes", 0)), peak),
+            "peak_memory_bytes": max(int(self._earlier.get("peak_memory_bytes", 0)), self._peak),
             "joules": joules,
         }
 

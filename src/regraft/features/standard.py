@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from regraft.errors import ShapeError
+from regraft.errors import RegraftError, ShapeError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -42,6 +42,7 @@ def moments(features: NDArray[np.floating], labels: NDArray[np.integer]) -> Mome
 
     Raises:
         ShapeError: Rows and labels do not fit, or there are none.
+        RegraftError: A feature is infinite or no number.
     """
     if features.ndim != 2 or len(features) != len(labels) or not len(labels):
         raise ShapeError(
@@ -52,6 +53,11 @@ def moments(features: NDArray[np.floating], labels: NDArray[np.integer]) -> Mome
     mean, squares = np.zeros(width), np.zeros(width)
     for rows in blocks(n, width):
         mean += features[rows].sum(axis=0, dtype=np.float64) / n
+    if not np.isfinite(mean).all():
+        raise RegraftError(
+            f"{int((~np.isfinite(mean)).sum())} of {width} features are not finite. Look for "
+            "infinite or missing numbers in the inputs or the backbone's weights."
+        )
     for rows in blocks(n, width):
         squares += np.square(features[rows] - mean).sum(axis=0) / n
     deviation = np.sqrt(squares)

@@ -260,6 +260,7 @@ class Ladder:
             device=around.device,
             adjustments=adjustments(around.ledger, around.study, run),
             checkpoint_seconds=around.checkpoint_seconds,
+            memory_bytes=around.memory_bytes,
         )
 
     def _admit(self, arm: Arm, cost: CostModel, purse: Purse) -> Admission:

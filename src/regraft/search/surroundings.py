@@ -32,7 +32,8 @@ class Surroundings:
         precision: Of every run.
         device: Of every run, as torch names it.
         checkpoint_seconds: Least time between two checkpoints of a run.
-        memory_bytes: Memory of the process above which a candidate that waits is put on disk.
+        memory_bytes: What the process may hold: above it candidates that wait are put on disk and
+            batches are taken in parts.
     """
 
     ledger: Ledger
