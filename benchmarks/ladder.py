@@ -42,7 +42,8 @@ def peer(asked: argparse.Namespace, name: str, task: str, parts: Path, seed: int
         command += ["--only", asked.only]
     else:
         command += ["--trials", str(asked.trials)]
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    with out.with_suffix(".log").open("a", encoding="utf-8") as log:
+        subprocess.run(command, check=True, stdout=log, stderr=log)
     found: dict[str, Any] = json.loads(out.read_text(encoding="utf-8"))
     return found
 

@@ -104,11 +104,18 @@ def run(asked: Any, task: str, parts: Path, place: Path, seed: int) -> dict[str,
         "precision": precision(decisions),
         "validation": winner["validation"]["accuracy"]["value"],
         "test_accuracy": winner["test"]["accuracy"]["value"],
+        "arms": {arm["key"]: scores(arm) for arm in whole["arms"]},
         "test_predictions": predictions(asked, task, parts, place, whole),
         "curve": curve(whole, decisions, seconds, sum(left_out.values())),
     }
     kept.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
     return found
+
+
+def scores(arm: dict[str, Any]) -> dict[str, Any]:
+    """Return what became of an arm, with its accuracies where it was scored."""
+    found = {part: arm[part] and arm[part]["accuracy"]["value"] for part in ("validation", "test")}
+    return {**found, "status": arm["status"], "seconds": arm["seconds_total"]}
 
 
 def decided(home: Path, study: str, began: float) -> list[tuple[str, dict[str, Any], float]]:
