@@ -26,6 +26,7 @@ def draw(rows: list[dict[str, Any]], path: Path) -> None:
 
     mpl.use("svg")
     from matplotlib import pyplot as plt
+    from matplotlib.ticker import NullFormatter, ScalarFormatter
 
     tasks = list(dict.fromkeys(row["task"] for row in rows))
     figure, panels = plt.subplots(1, len(tasks), figsize=(6 * len(tasks), 4), squeeze=False)
@@ -40,8 +41,10 @@ def draw(rows: list[dict[str, Any]], path: Path) -> None:
         for name in lines:
             panel.plot([], [], color=COLOURS[name], label=NAMES.get(name, name))
         panel.set(xscale="log", xlabel="wall time (s)", ylabel="best accuracy on validation so far")
+        panel.xaxis.set_major_formatter(ScalarFormatter())
+        panel.xaxis.set_minor_formatter(NullFormatter())
         panel.set_title(task)
-        panel.legend(loc="lower right", frameon=False)
+        panel.legend(loc="best", frameon=False)
     figure.tight_layout()
     figure.savefig(path)
     plt.close(figure)
