@@ -78,8 +78,11 @@ def study_file(asked: Any, task: str, parts: Path, place: Path, seed: int) -> Pa
 def run(asked: Any, task: str, parts: Path, place: Path, seed: int) -> dict[str, Any]:
     """Run the study in a process of its own, or take what it left; return what is compared."""
     kept = place / "ours.json"
+    settings = {key: getattr(asked, key) for key in ("epochs", "only", "budget", "few")}
     if kept.exists():
         found: dict[str, Any] = json.loads(kept.read_text(encoding="utf-8"))
+        if found["asked"] != settings:
+            raise SystemExit(f"{kept} is of other settings: {found['asked']}. Remove {place}.")
         return found
     file, record = study_file(asked, task, parts, place, seed), place / "record.json"
     home = place / "home"
@@ -96,6 +99,7 @@ def run(asked: Any, task: str, parts: Path, place: Path, seed: int) -> dict[str,
     left_out = without_transfer(whole, decisions)
     winner = next(arm for arm in whole["arms"] if arm["winner"])
     found = {
+        "asked": settings,
         "process_seconds": seconds,
         "without_transfer": left_out,
         "seconds": seconds - sum(left_out.values()),
