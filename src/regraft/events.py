@@ -72,9 +72,10 @@ class Evaluation:
 
 @dataclass(frozen=True, slots=True)
 class Glimpse:
-    """Metrics on the validation items in passing, asked for by the driver; the run is as before.
+    """Metrics on validation items in passing, asked for by the driver; the run is as before.
 
-    `total_steps` are those of the whole fit, `seconds` those of the run so far.
+    `total_steps` are those of the whole fit, `seconds` those of the run so far, `n_items` how many
+    items were looked at.
     """
 
     run: str
@@ -83,6 +84,7 @@ class Glimpse:
     total_steps: int
     metrics: dict[str, float]
     seconds: float
+    n_items: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,11 +11,12 @@ import torch
 
 from regraft.engine.adapted import build
 from regraft.engine.batches import epoch_batches
-from regraft.engine.fit import FINISH
+from regraft.engine.fit import FINISH, GLIMPSE
 from regraft.engine.job import fold_stages
+from regraft.engine.outputs import looked_at
 from regraft.engine.run import execute
 from regraft.errors import DataError
-from regraft.events import Checkpoint, Epoch, Evaluation, Step
+from regraft.events import Checkpoint, Epoch, Evaluation, Glimpse, Step
 from regraft.tasks.splits import Fold
 from small_jobs import (
     PROTOCOLS,
@@ -198,3 +199,30 @@ def test_a_metric_that_is_defined_nowhere_is_refused(tmp_path: Any, name: str) -
     one = replace(one, data=replace(one.data, folds=(one_class_fold(task, 1, 0),)))
     with pytest.raises(DataError, match="auroc is not defined on the 6 validation items"):
         events_of(one)
+
+
+@pytest.mark.parametrize("name", ["dropout", "gradual"])
+def test_a_look_in_passing_changes_nothing(tmp_path: Any, name: str) -> None:
+    protocol = resolved(name, epochs=4, **PROTOCOLS[name], fit={"batch_size": 7})
+    one = job(tmp_path, rows_task(), net_backbone(), protocol)
+    events, answer, seen = execute(one), None, []
+    while True:
+        try:
+            event = events.send(answer)
+        except StopIteration:
+            break
+        seen.append(event)
+        answer = GLIMPSE if isinstance(event, Step) and event.step % 3 == 1 else None
+    looks = [event for event in seen if isinstance(event, Glimpse)]
+    assert len(looks) > 3
+    assert {event.n_items for event in looks} == {len(one.data.folds[0].validation)}
+    assert_same(done(seen), done(events_of(one)))
+
+
+def test_a_look_takes_as_many_items_as_were_trained_on() -> None:
+    rows = np.arange(10, 1010)
+    few, more = looked_at(rows, 8), looked_at(rows, 400)
+    assert (len(few), len(more), len(looked_at(rows, 9999))) == (256, 400, 1000)
+    assert set(few) <= set(more) <= set(rows)  # all candidates on the same, and more of them later
+    np.testing.assert_array_equal(looked_at(rows, 8), few)
+    assert 400 < few.mean() - 10 < 600  # wherever a class sits in the order

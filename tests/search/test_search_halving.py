@@ -12,7 +12,7 @@ from regraft.search.halving import ETA, Standing, kept, promoted, racing_share, 
 
 
 def standing(run: int, value: float, loss: float = 1.0, **more: float) -> Standing:
-    given = {"step": 10, "total_steps": 90, "seconds": 1.0, **more}
+    given = {"step": 10, "total_steps": 90, "seconds": 1.0, "n_items": 100, **more}
     return Standing(str(run), value, loss, ended=False, **given)  # type: ignore[arg-type]
 
 
@@ -23,7 +23,15 @@ standings = st.lists(st.tuples(st.floats(0, 1), st.floats(0, 3)), min_size=1, ma
 
 @pytest.mark.parametrize(
     ("n", "shares"),
-    [(1, []), (2, []), (3, [1 / 3]), (8, [1 / 3]), (9, [1 / 9, 1 / 3]), (500, [1 / 9, 1 / 3])],
+    [
+        (1, []),
+        (2, []),
+        (3, [1 / 3]),
+        (4, [1 / 9, 1 / 3]),
+        (9, [1 / 9, 1 / 3]),
+        (10, [1 / 27, 1 / 9, 1 / 3]),
+        (500, [1 / 27, 1 / 9, 1 / 3]),
+    ],
 )
 def test_more_candidates_are_compared_earlier(n: int, shares: list[float]) -> None:
     assert rungs(n) == pytest.approx(shares)
@@ -56,6 +64,6 @@ def test_the_time_left_holds_those_that_go_on() -> None:
     for n in (1, 2, 3):
         assert len(promoted(field, to_share=1.0, available=n * each + 1.0)) == n
     assert len(promoted(field, to_share=1.0, available=-5.0)) == 1
-    done = Standing("done", 0.5, 1.0, 90, 90, 20.0, ended=True)
+    done = Standing("done", 0.5, 1.0, 90, 90, 20.0, 100, ended=True)
     assert done.seconds_to(1.0) == 0.0
     assert promoted([*field[:4], done], to_share=1.0, available=0.0) == field[:1]

@@ -64,8 +64,8 @@ def test_the_worse_drop_out_early_and_the_best_ends(
         if isinstance(event, Step):
             steps[event.run] = event.step
     total = ranked[0]["total_steps"]
-    assert {steps[run] for run in dropped} == {max(20, total // 3)}
-    assert steps[rung["promoted"][0]] > total // 3
+    assert {steps[run] for run in dropped} == {max(20, total // 9)}
+    assert steps[rung["promoted"][0]] > total // 9
     ended = {event.run for event in events if isinstance(event, Done)}
     assert not dropped & ended
     arms = {arm["key"]: arm for arm in record["arms"]}
@@ -74,24 +74,6 @@ def test_the_worse_drop_out_early_and_the_best_ends(
     assert arms["unfit"]["status"] == "failed"
     assert "attention" in arms["unfit"]["reason"]
     assert all(a["status"] == "done" for a in record["arms"] if a["role"] != "candidate")
-
-
-def test_a_look_in_passing_changes_nothing(
-    raced: tuple[Study, list[Any], dict[str, Any]], tmp_path: Path
-) -> None:
-    study, events, _ = raced
-    seen = [event for event in events if isinstance(event, Glimpse)]
-    assert seen
-    best = next(d.value for d in study.ledger.decisions.all(study.id) if d.key == "rung/0")
-    alone = with_a_short_scratch(
-        small_study(tmp_path, [write_lora(tmp_path, epochs=EPOCHS)])
-    )  # three rates of one arm, of which again one goes on
-    run_whole(alone)
-    first = study.ledger.runs.result(best["promoted"][0])
-    again = alone.ledger.runs.result(best["promoted"][0])
-    assert first is not None
-    assert again is not None
-    assert first.summary["metrics"] == again.summary["metrics"]
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from regraft.engine.adapted import lowest_open
 from regraft.engine.batches import Loader, epoch_batches, parts_of
 from regraft.engine.device import training_pass
 from regraft.engine.optimiser import Optimiser
-from regraft.engine.outputs import outputs
+from regraft.engine.outputs import looked_at, outputs
 from regraft.engine.randomness import random_state, set_random_state
 from regraft.errors import RegraftError
 from regraft.events import Adjusted, Checkpoint, Epoch, Evaluation, Event, Glimpse, Step
@@ -140,7 +140,8 @@ class Fit:
             if self._was_finished():
                 return True
             if asked == GLIMPSE:
-                asked = yield self._glimpse(self._scores(depth)[0])
+                some = looked_at(self._stage.validation, progress.examples_seen)
+                asked = yield self._glimpse(self._scores(depth, some)[0], len(some))
                 self._model.set_modes(lowest)
             due = asked == CHECKPOINT or self._is_checkpoint_due()
             if due and (yield from self._checkpoint()):
@@ -154,7 +155,8 @@ class Fit:
         if len(self._stage.validation):
             yield from self._evaluate(depth, train_loss=loss)
             if asked == GLIMPSE:
-                asked = yield self._glimpse(progress.history[-1]["metrics"])
+                metrics = progress.history[-1]["metrics"]
+                asked = yield self._glimpse(metrics, len(self._stage.validation))
         if self._was_finished():
             return True
         due = asked == CHECKPOINT or self._is_checkpoint_due()
@@ -254,7 +256,7 @@ class Fit:
         self, depth: int, train_loss: float | None = None
     ) -> Generator[Event, str | None, None]:
         progress, job = self._progress, self._job
-        metrics, value = self._scores(depth)
+        metrics, value = self._scores(depth, self._stage.validation)
         best = progress.best_metric
         log_loss = metrics["log_loss"]
         least = progress.best_log_loss
@@ -278,22 +280,22 @@ class Fit:
         epoch, step = progress.epoch, progress.step
         yield Evaluation(job.run, self._stage.name, epoch, step, metrics, seconds)
 
-    def _scores(self, depth: int) -> tuple[dict[str, float], float]:
-        """Return the metrics on the validation items, and the one that is watched, more = better.
+    def _scores(self, depth: int, rows: np.ndarray[Any, Any]) -> tuple[dict[str, float], float]:
+        """Return the metrics on validation items, and the one that is watched, more = better.
 
         A metric that is not defined here (AUROC of one class) leaves the choice to the log loss.
         """
         data = self._job.data
-        logits, _ = self._outputs(depth)
+        logits, _ = outputs(self._job, self._model, self._loader, rows, depth=depth)
         if not np.isfinite(logits).all():
             raise DivergedError(f"logits of validation items are not finite {self._where()}")
-        labels = data.labels[self._stage.validation]
+        labels = data.labels[rows]
         metrics = all_scores(softmax(logits), labels, data.costs)
         return metrics, METRICS[data.metric].sign * metrics.get(data.metric, 0.0)
 
-    def _glimpse(self, metrics: dict[str, float]) -> Glimpse:
+    def _glimpse(self, metrics: dict[str, float], n_items: int) -> Glimpse:
         run, step, seconds = self._job.run, self._progress.step, self._meter.seconds
-        return Glimpse(run, self._stage.name, step, self._total, metrics, seconds)
+        return Glimpse(run, self._stage.name, step, self._total, metrics, seconds, n_items)
 
     def _outputs(self, depth: int) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
         return outputs(self._job, self._model, self._loader, self._stage.validation, depth=depth)

@@ -20,6 +20,21 @@ Head = tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]
 """Weight (C, width) and bias (C,)."""
 
 
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """What pre-flight saw of a protocol.
+
+    Attributes:
+        lines: To print; problems: what forbids the run.
+        trained: How many numbers train, of `total`.
+    """
+
+    lines: tuple[str, ...]
+    problems: tuple[str, ...]
+    trained: int
+    total: int
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class RunData:
     """The labelled items of a run, and what has been computed of them once for all runs.
@@ -40,6 +55,8 @@ class RunData:
         costs: Cost of predicting column j for true class row i, shape (C, C); or None.
         solved: Heads solved so far, by how and on which training and validation rows; every run on
             these rows starts from the same.
+        checked: What pre-flight found, by what it looks at; runs that differ in their rates alone
+            are checked once.
     """
 
     kind: str
@@ -55,6 +72,7 @@ class RunData:
     class_weights: np.ndarray[Any, Any] | None = None
     costs: np.ndarray[Any, Any] | None = None
     solved: dict[tuple[str, bytes, bytes], Head] = field(default_factory=dict)
+    checked: dict[str, Checked] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from regraft.backbones.precision import autocast
+from regraft.seeds import numpy_generator
 
 if TYPE_CHECKING:
     from regraft.engine.adapted import Adapted
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from regraft.engine.job import Job
 
 _BATCH_SIZE = 64
+_LOOK_ITEMS = 256
 
 
 def outputs(
@@ -39,3 +41,13 @@ def outputs(
             logits[chosen] = scores.float().cpu().numpy()
             features[chosen] = pooled.float().cpu().numpy()
     return logits, features
+
+
+def looked_at(rows: np.ndarray[Any, Any], examples_seen: int) -> np.ndarray[Any, Any]:
+    """Return as many of the validation rows as items were trained on, 256 at least.
+
+    A look in passing then costs a fraction of the steps before it; all candidates of a study that
+    have seen as much are looked at on the same rows.
+    """
+    n = min(len(rows), max(_LOOK_ITEMS, examples_seen))
+    return rows[np.sort(numpy_generator(0, "look").permutation(len(rows))[:n])]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -10,7 +9,9 @@ import torch
 from regraft.backbones.precision import autocast
 from regraft.engine.adapted import Adapted, build
 from regraft.engine.batches import Loader
+from regraft.engine.job import Checked
 from regraft.engine.randomness import random_state, set_random_state
+from regraft.hashing import digest_json
 from regraft.objectives.supervised import cross_entropy
 
 if TYPE_CHECKING:
@@ -25,17 +26,15 @@ _RATE = 1e-3
 _NAMED = 3
 
 
-@dataclass(frozen=True, slots=True)
-class Findings:
-    """What pre-flight saw: lines to print, and problems that forbid the run."""
-
-    lines: tuple[str, ...]
-    problems: tuple[str, ...]
+def checked(job: Job) -> Checked | None:
+    """Return what pre-flight found for a run that differs in its rates or its seed alone."""
+    return job.data.checked.get(_looked_at(job))
 
 
-def preflight(job: Job, stage: Stage, model: Adapted) -> Findings:
+def preflight(job: Job, stage: Stage, model: Adapted) -> Checked:
     """Train a fresh copy for three steps and compare every tensor before and after.
 
+    What is found is kept for other runs of the protocol with these data, unless it forbids them.
     The copy is built from the seed a second time, so that it also proves that the seed was set
     before every initialisation. All depths are open, the rate is constant, and nothing decays. Only
     parameters on the forward path are judged: those that received a gradient at all. The run draws
@@ -49,16 +48,27 @@ def preflight(job: Job, stage: Stage, model: Adapted) -> Findings:
     try:
         while True:
             try:
-                return _look(job, stage, model, n_items)
+                found = _look(job, stage, model, n_items)
+                break
             except torch.OutOfMemoryError:
                 if n_items <= _FEWEST_ITEMS:
                     raise
                 n_items //= 2
     finally:
         set_random_state(random)
+    if not found.problems:
+        job.data.checked[_looked_at(job)] = found
+    return found
 
 
-def _look(job: Job, stage: Stage, model: Adapted, n_items: int) -> Findings:
+def _looked_at(job: Job) -> str:
+    """Return a digest of what decides which tensors train; all depths are open in pre-flight."""
+    left_out = ("rate", "fit", "unfreeze")
+    protocol = {key: value for key, value in job.protocol.items() if key not in left_out}
+    return digest_json([protocol, job.precision, job.device])
+
+
+def _look(job: Job, stage: Stage, model: Adapted, n_items: int) -> Checked:
     copy = build(job, stage)
     problems = _differences(model, copy)
     before = {n: t.detach().clone() for n, t in _tensors(copy).items()}
@@ -78,7 +88,9 @@ def _look(job: Job, stage: Stage, model: Adapted, n_items: int) -> Findings:
     if strays:
         problems.append(f"frozen but moved: {_some(strays)}")
     problems += _unused_modules(copy, on_path)
-    return Findings(_lines(copy, on_path, after), tuple(problems))
+    total = sum(p.numel() for _, p in model.named_parameters())
+    trained = sum(p.numel() for p in model.trained().values())
+    return Checked(_lines(copy, on_path, after), tuple(problems), trained, total)
 
 
 def _tensors(model: Adapted) -> dict[str, torch.Tensor]:

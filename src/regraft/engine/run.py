@@ -13,7 +13,7 @@ from regraft.engine.adapted import Adapted, build
 from regraft.engine.fit import DivergedError, Fit, FitResult
 from regraft.engine.job import Job, Stage, fold_stages, refit_stage
 from regraft.engine.meter import Meter
-from regraft.engine.preflight import preflight
+from regraft.engine.preflight import checked, preflight
 from regraft.engine.randomness import RunRandomness
 from regraft.errors import DataError, LedgerError, RegraftError
 from regraft.events import Checkpoint, Done, Event, Failed, Preflight, Started
@@ -156,18 +156,25 @@ def _start(job: Job, resume: Checkpoint | None) -> Generator[Event, str | None, 
     Returns:
         How many numbers train.
     """
-    stage = fold_stages(job.data, 1)[0]
-    model = build(job, stage)
-    total = sum(p.numel() for _, p in model.named_parameters())
-    trained = sum(p.numel() for p in model.trained().values())
-    yield Started(job.run, resume.step if resume else 0, trained, total, job.backbone.notes)
-    if resume is not None:
-        return trained
-    findings = preflight(job, stage, model)
-    yield Preflight(job.run, findings.lines, findings.problems)
-    if findings.problems:
-        raise RegraftError(f"pre-flight: {'; '.join(findings.problems)}. The run was not started.")
-    return trained
+    step, notes = resume.step if resume else 0, job.backbone.notes
+    found = checked(job)
+    if found is None:
+        stage = fold_stages(job.data, 1)[0]
+        model = build(job, stage)
+        total = sum(p.numel() for _, p in model.named_parameters())
+        trained = sum(p.numel() for p in model.trained().values())
+        yield Started(job.run, step, trained, total, notes)
+        if resume is not None:
+            return trained
+        found = preflight(job, stage, model)
+    else:
+        yield Started(job.run, step, found.trained, found.total, notes)
+        if resume is not None:
+            return found.trained
+    yield Preflight(job.run, found.lines, found.problems)
+    if found.problems:
+        raise RegraftError(f"pre-flight: {'; '.join(found.problems)}. The run was not started.")
+    return found.trained
 
 
 def _fit(

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 ETA = 3
 """One candidate in so many goes on, to so many times the steps (Jamieson & Talwalkar, 2016)."""
 
+_MOST_RUNGS = 3
 FEWEST_STEPS = 20
 """A candidate is not judged before so many steps."""
 
@@ -25,6 +26,7 @@ class Standing:
         value: The study's metric, more is better; log_loss: decides between equals.
         step: Steps taken, of `total_steps`.
         seconds: Seconds taken.
+        n_items: Validation items that it was looked at on.
         ended: Whether the run has ended; then it costs nothing more.
         curve: Step and value wherever it was compared, the last included.
     """
@@ -35,6 +37,7 @@ class Standing:
     step: int
     total_steps: int
     seconds: float
+    n_items: int
     ended: bool
     curve: tuple[tuple[int, float], ...] = ()
 
@@ -52,11 +55,15 @@ class Standing:
 def rungs(n: int) -> list[float]:
     """Return the shares of their steps at which n candidates are compared, from low to high.
 
+    There are as many rungs as leave one candidate for the last leg, three at most.
+
     Example:
-        >>> rungs(21), rungs(5), rungs(2)
-        ([0.1111111111111111, 0.3333333333333333], [0.3333333333333333], [])
+        >>> [round(share, 3) for share in rungs(21)], rungs(3), rungs(2)
+        ([0.037, 0.111, 0.333], [0.3333333333333333], [])
     """
-    levels = min(2, int(math.log(n, ETA) + 1e-9)) if n >= ETA else 0
+    if n < ETA:
+        return []
+    levels = min(_MOST_RUNGS, math.ceil(math.log(n, ETA) - 1e-9))
     return [float(ETA) ** -(levels - i) for i in range(levels)]
 
 

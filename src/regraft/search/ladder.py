@@ -292,10 +292,7 @@ class Ladder:
         ]
         runners = [runner for _, _, runner in entries]
         metric = self._task.metric
-        n_validation = len(self._task.folds[0].validation)
-        yield from race(
-            self._around, runners, metric=metric, n_validation=n_validation, reserved=reserved
-        )
+        yield from race(self._around, runners, metric=metric, reserved=reserved)
         ledger, study = self._around.ledger, self._around.study
         dropped = dropped_out(ledger.decisions.all(study), metric)
         for outcome, candidate, runner in entries:

@@ -17,7 +17,7 @@ UNLIKELY = 0.05
 """Who is less likely than this to end ahead of the best drops out (Domhan et al., 2015)."""
 
 
-def chances(standings: Sequence[Standing], metric: str, n_validation: int) -> dict[str, float]:
+def chances(standings: Sequence[Standing], metric: str) -> dict[str, float]:
     """Return, by run, the chance of ending ahead of the one that is best now; its own is 1.
 
     Each learning curve is extrapolated to the end of its steps, the two taken as independent: they
@@ -26,25 +26,24 @@ def chances(standings: Sequence[Standing], metric: str, n_validation: int) -> di
     Args:
         standings: All that are compared.
         metric: The study's metric.
-        n_validation: Items that it was measured on.
     """
     best = max(standings, key=lambda one: (one.value, -one.log_loss))
-    ahead = _forecast(best, metric, n_validation)
+    ahead = _forecast(best, metric)
     return {
-        one.run: 1.0 if one is best else _forecast(one, metric, n_validation).chance_below(ahead)
+        one.run: 1.0 if one is best else _forecast(one, metric).chance_below(ahead)
         for one in standings
     }
 
 
-def _forecast(one: Standing, metric: str, n_validation: int) -> Forecast:
+def _forecast(one: Standing, metric: str) -> Forecast:
     curve = one.curve or ((one.step, one.value),)
     errors = [_error(value, metric) for _, value in curve]
     last = errors[-1]
     if METRICS[metric].proportion:
         # At 0 and 1 one item more or less is the least that can be seen.
-        noise = math.sqrt(max(last * (1 - last), 1 / n_validation) / n_validation)
+        noise = math.sqrt(max(last * (1 - last), 1 / one.n_items) / one.n_items)
     else:  # an item's loss varies about as much as the mean is
-        noise = last / math.sqrt(n_validation)
+        noise = last / math.sqrt(one.n_items)
     if one.ended:
         return forecast([1.0], errors[-1:], at=1.0, noise=noise)
     return forecast([max(step, 1) for step, _ in curve], errors, at=one.total_steps, noise=noise)

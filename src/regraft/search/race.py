@@ -80,7 +80,15 @@ class Runner:
         value, loss = sign * seen.metrics.get(metric, 0.0), seen.metrics["log_loss"]
         curve = tuple((one.step, sign * one.metrics.get(metric, 0.0)) for one in self._curve)
         return Standing(
-            self.run, value, loss, seen.step, seen.total_steps, seen.seconds, False, curve
+            self.run,
+            value,
+            loss,
+            seen.step,
+            seen.total_steps,
+            seen.seconds,
+            seen.n_items,
+            False,
+            curve,
         )
 
     def park(self) -> Generator[Event, str | None, None]:
@@ -113,6 +121,7 @@ class Runner:
             stage["step"],
             stage["step"],
             float(outcome.summary["seconds"]),
+            int(outcome.summary["n_validation"]),
             True,
             ((stage["step"], sign * metrics.get(metric, 0.0)),),
         )
@@ -154,7 +163,6 @@ def race(
     runners: Sequence[Runner],
     *,
     metric: str,
-    n_validation: int,
     reserved: float,
 ) -> Generator[Event, str | None, None]:
     """Run all to the end but those that drop out.
@@ -166,7 +174,6 @@ def race(
         around: Ledger and clock.
         runners: The candidates, cheap before dear.
         metric: The study's metric.
-        n_validation: Items that candidates are compared on.
         reserved: Seconds kept for what follows the race.
     """
     left = list(runners)
@@ -181,12 +188,12 @@ def race(
             if used_bytes(around.device) > around.memory_bytes:
                 yield from runner.park()
         left = [one for one in left if not one.has_failed]
-        if not left:
+        if len(left) < 2:
             break
         if chosen is None:
             standings = [one.standing(metric) for one in left]
             available = around.clock.remaining - reserved
-            chances_of = chances(standings, metric, n_validation)
+            chances_of = chances(standings, metric)
             chosen = _decision(standings, chances_of, metric, [*shares, 1.0][rung + 1], available)
             around.ledger.decisions.decide(around.study, f"{_RUNG}{rung}", partial(dict, chosen))
         for runner in left:
