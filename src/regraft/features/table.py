@@ -9,6 +9,7 @@ import torch
 
 from regraft.backbones.precision import autocast
 from regraft.errors import BackboneError
+from regraft.features.views import ViewInputs
 from regraft.hashing import digest_json
 
 if TYPE_CHECKING:
@@ -17,7 +18,8 @@ if TYPE_CHECKING:
     from regraft.backbones.backbone import Backbone
     from regraft.backbones.precision import Precision
     from regraft.backbones.preprocess import Preprocess
-    from regraft.features.store import ArrayStore, Cache
+    from regraft.features.store import ArrayStore, Cache, ItemArrays
+    from regraft.features.views import View
     from regraft.tasks.items import Items
 
 _PREPARE_BATCH = 64
@@ -84,14 +86,21 @@ def prefix_activations(
     items: Items,
     depth: int,
     precision: Precision = "fp32",
+    view: View | None = None,
 ) -> ArrayStore:
-    """Return the hidden state that block `depth` receives, by item, texts without their padding."""
+    """Return the hidden state that block `depth` receives, by item, texts without their padding.
+
+    With a view, of the images as it shows them.
+    """
 
     def rows_of(batch: Mapping[str, torch.Tensor]) -> list[np.ndarray[Any, Any]]:
         return backbone.split_hidden(backbone.hidden(batch, depth=depth), batch)
 
     key = _key(backbone, items, f"prefix-{depth}", precision)
-    return cache.array_store(key, len(items), lambda: _pass(backbone, prepared, rows_of, precision))
+    inputs: ItemArrays = prepared
+    if view is not None:
+        key, inputs = {**key, **view.key}, ViewInputs(prepared, view)
+    return cache.array_store(key, len(items), lambda: _pass(backbone, inputs, rows_of, precision))
 
 
 def _key(backbone: Backbone, items: Items, what: str, precision: Precision) -> dict[str, Any]:
@@ -115,7 +124,7 @@ def _items_digest(items: Items) -> str:
 
 def _pass(
     backbone: Backbone,
-    prepared: ArrayStore,
+    prepared: ItemArrays,
     rows_of: Callable[[Mapping[str, torch.Tensor]], Sequence[np.ndarray[Any, Any]]],
     precision: Precision,
 ) -> Iterator[list[np.ndarray[Any, Any]]]:

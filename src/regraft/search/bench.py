@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, final
 
@@ -9,6 +10,7 @@ import numpy as np
 import torch
 
 from regraft.engine.job import RunData
+from regraft.errors import LedgerError
 from regraft.features.table import pooled_features, prefix_activations, prepare_inputs
 from regraft.tasks.items import Decoded
 
@@ -16,11 +18,15 @@ if TYPE_CHECKING:
     from regraft.backbones.backbone import Backbone
     from regraft.backbones.precision import Precision
     from regraft.features.store import ArrayStore, Cache
+    from regraft.features.views import View
     from regraft.tasks.items import Items
     from regraft.tasks.task import Task
 
+logger = logging.getLogger(__name__)
+
 PREFIX_BYTES = 2 << 30
-"""Largest prefix kept on disk for one depth; above it a run computes its prefix at each step."""
+"""Largest prefix kept on disk for one depth, or prefixes of all views of a protocol; above it a run
+computes its prefix at each step."""
 
 
 @final
@@ -37,7 +43,7 @@ class Bench:
         self.backbone = backbone
         self._cache = cache
         self._precision: Precision = precision
-        self._prefixes: dict[int, ArrayStore | None] = {}
+        self._prefixes: dict[tuple[int, View | None], ArrayStore | LedgerError | None] = {}
 
     def at(self, precision: Precision) -> Bench:
         """Return the same bench in a precision."""
@@ -60,10 +66,20 @@ class Bench:
         )
 
     def prefix(self, depth: int) -> ArrayStore | None:
-        """Return the hidden states that block `depth` receives, or None if they are too large."""
-        if depth not in self._prefixes:
-            self._prefixes[depth] = self._keep_prefix(depth)
-        return self._prefixes[depth]
+        """Return the hidden states that block `depth` receives, or None if they are too large.
+
+        Raises:
+            LedgerError: They cannot be written; it is not tried again.
+        """
+        return self._kept(depth, None)
+
+    def view_prefix(self, depth: int, view: View) -> ArrayStore | None:
+        """Return the same of the items as a view shows them; None if all views are too large.
+
+        Raises:
+            LedgerError: They cannot be written; it is not tried again.
+        """
+        return self._kept(depth, view)
 
     def run_data(self, task: Task) -> RunData:
         """Return the data of a run on the items of `task`, a subset of this bench's items."""
@@ -80,6 +96,7 @@ class Bench:
             raw=lambda chosen: Decoded(task.development, chosen),
             features=lambda: self.features,
             prefix=self.prefix,
+            view_prefix=self.view_prefix,
             metric=task.metric,
             class_weights=weights,
             costs=task.costs,
@@ -101,8 +118,21 @@ class Bench:
             metric=metric,
         )
 
-    def _keep_prefix(self, depth: int) -> ArrayStore | None:
-        if self._prefix_bytes(depth) > PREFIX_BYTES:
+    def _kept(self, depth: int, view: View | None) -> ArrayStore | None:
+        """Return a prefix that is open, or open it, once; a full disk is not filled every epoch."""
+        if (depth, view) not in self._prefixes:
+            try:
+                self._prefixes[depth, view] = self._keep_prefix(depth, view)
+            except LedgerError as error:
+                logger.warning("the prefix at depth %d is computed at each step: %s", depth, error)
+                self._prefixes[depth, view] = error
+        found = self._prefixes[depth, view]
+        if isinstance(found, LedgerError):
+            raise found
+        return found
+
+    def _keep_prefix(self, depth: int, view: View | None) -> ArrayStore | None:
+        if self._prefix_bytes(depth) * (view.of if view else 1) > PREFIX_BYTES:
             return None
         return prefix_activations(
             self._cache,
@@ -111,6 +141,7 @@ class Bench:
             items=self.items,
             depth=depth,
             precision=self._precision,
+            view=view,
         )
 
     def _prefix_bytes(self, depth: int) -> int:
