@@ -179,12 +179,12 @@ class Loader:
     def _viewed(self, rows: np.ndarray[Any, Any], *, depth: int, view: View) -> Batch:
         """Return a batch as a view shows it; inputs too, as a stem that runs may read them."""
         data, backbone = self._job.data, self._job.backbone
-        places = data.rows[rows]
-        inputs = backbone.preprocess.collate(ViewInputs(data.prepared, view).gather(places))
+        shown = ViewInputs(data.prepared, view, rows=data.rows).gather(rows)
+        inputs = backbone.preprocess.collate(shown)
         store = data.view_prefix(depth, view) if depth else None
         if store is None:
             return self._batch(inputs, None, 0, rows)
-        return self._batch(inputs, backbone.join_hidden(store.gather(places)), depth, rows)
+        return self._batch(inputs, backbone.join_hidden(store.gather(rows)), depth, rows)
 
     def plain(self, rows: np.ndarray[Any, Any], *, depth: int) -> Batch:
         """Return a batch without augmentation."""

@@ -44,7 +44,7 @@ class RunData:
         metric: The metric that early stopping watches.
         class_weights: Weights of the classes in the loss, given by the user, shape (C,); or None.
         costs: Cost of predicting column j for true class row i, shape (C, C); or None.
-        view_prefix: The same of the items as an augmented view shows them.
+        view_prefix: The same of the n items, in their order, as an augmented view shows them.
         solved: Heads solved so far, by how and on which training and validation rows; every run on
             these rows starts from the same.
     """

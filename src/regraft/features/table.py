@@ -9,7 +9,6 @@ import torch
 
 from regraft.backbones.precision import autocast
 from regraft.errors import BackboneError
-from regraft.features.views import ViewInputs
 from regraft.hashing import digest_json
 
 if TYPE_CHECKING:
@@ -81,7 +80,7 @@ def pooled_features(
 def prefix_activations(
     cache: Cache,
     backbone: Backbone,
-    prepared: ArrayStore,
+    prepared: ItemArrays,
     *,
     items: Items,
     depth: int,
@@ -90,17 +89,16 @@ def prefix_activations(
 ) -> ArrayStore:
     """Return the hidden state that block `depth` receives, by item, texts without their padding.
 
-    With a view, of the images as it shows them.
+    With a view, what is prepared are the images as it shows them.
     """
 
     def rows_of(batch: Mapping[str, torch.Tensor]) -> list[np.ndarray[Any, Any]]:
         return backbone.split_hidden(backbone.hidden(batch, depth=depth), batch)
 
     key = _key(backbone, items, f"prefix-{depth}", precision)
-    inputs: ItemArrays = prepared
     if view is not None:
-        key, inputs = {**key, **view.key}, ViewInputs(prepared, view)
-    return cache.array_store(key, len(items), lambda: _pass(backbone, inputs, rows_of, precision))
+        key |= view.key
+    return cache.array_store(key, len(items), lambda: _pass(backbone, prepared, rows_of, precision))
 
 
 def _key(backbone: Backbone, items: Items, what: str, precision: Precision) -> dict[str, Any]:

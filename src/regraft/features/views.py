@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, final
 
+import numpy as np
 import torch
 
 from regraft.config.registry import kind_spec, load
@@ -13,8 +14,6 @@ from regraft.seeds import derive
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-
-    import numpy as np
 
     from regraft.features.store import ItemArrays
 
@@ -48,22 +47,33 @@ class ViewInputs:
     equal.
     """
 
-    def __init__(self, prepared: ItemArrays, view: View) -> None:
+    def __init__(
+        self, prepared: ItemArrays, view: View, *, rows: np.ndarray[Any, Any] | None = None
+    ) -> None:
+        """Show prepared images.
+
+        Args:
+            prepared: Images before normalisation, uint8 (C, H, W).
+            view: Which view of each.
+            rows: Rows of the images that are the items; None is all of them.
+        """
         self._prepared, self._view = prepared, view
+        self._rows = np.arange(len(prepared)) if rows is None else rows
         self._spec = kind_spec("augment", dict(view.augment), where="data.augment")
         self._augment = load("augment", view.augment["kind"]).augment
 
     def __len__(self) -> int:
         """Return the number of items."""
-        return len(self._prepared)
+        return len(self._rows)
 
     def gather(self, rows: Sequence[int] | np.ndarray[Any, Any]) -> list[np.ndarray[Any, Any]]:
         """Return the view's images of some items, uint8 (C, H, W)."""
-        return [self._drawn(image) for image in self._prepared.gather(rows)]
+        return [self._drawn(image) for image in self._prepared.gather(self._rows[np.asarray(rows)])]
 
     def lengths(self) -> np.ndarray[Any, Any]:
         """Return each item's number of values, shape (n,)."""
-        return self._prepared.lengths()
+        lengths: np.ndarray[Any, Any] = self._prepared.lengths()[self._rows]
+        return lengths
 
     def _drawn(self, image: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
         seed = derive(0, "view", digest_bytes(image.tobytes()), self._view.index)

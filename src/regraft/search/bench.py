@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, final
 
 import numpy as np
@@ -12,13 +12,15 @@ import torch
 from regraft.engine.job import RunData
 from regraft.errors import LedgerError
 from regraft.features.table import pooled_features, prefix_activations, prepare_inputs
+from regraft.features.views import View, ViewInputs
 from regraft.tasks.items import Decoded
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from regraft.backbones.backbone import Backbone
     from regraft.backbones.precision import Precision
-    from regraft.features.store import ArrayStore, Cache
-    from regraft.features.views import View
+    from regraft.features.store import ArrayStore, Cache, ItemArrays
     from regraft.tasks.items import Items
     from regraft.tasks.task import Task
 
@@ -27,6 +29,9 @@ logger = logging.getLogger(__name__)
 PREFIX_BYTES = 2 << 30
 """Largest prefix kept on disk for one depth, or prefixes of all views of a protocol; above it a run
 computes its prefix at each step."""
+
+_Key = tuple[int, View | None, bytes]
+"""Depth, view, and rows of the items that it shows (all of them without a view)."""
 
 
 @final
@@ -43,7 +48,7 @@ class Bench:
         self.backbone = backbone
         self._cache = cache
         self._precision: Precision = precision
-        self._prefixes: dict[tuple[int, View | None], ArrayStore | LedgerError | None] = {}
+        self._prefixes: dict[_Key, ArrayStore | LedgerError | None] = {}
 
     def at(self, precision: Precision) -> Bench:
         """Return the same bench in a precision."""
@@ -71,15 +76,7 @@ class Bench:
         Raises:
             LedgerError: They cannot be written; it is not tried again.
         """
-        return self._kept(depth, None)
-
-    def view_prefix(self, depth: int, view: View) -> ArrayStore | None:
-        """Return the same of the items as a view shows them; None if all views are too large.
-
-        Raises:
-            LedgerError: They cannot be written; it is not tried again.
-        """
-        return self._kept(depth, view)
+        return self._kept((depth, None, b""), partial(self._keep, depth, self.prepared, self.items))
 
     def run_data(self, task: Task) -> RunData:
         """Return the data of a run on the items of `task`, a subset of this bench's items."""
@@ -96,7 +93,7 @@ class Bench:
             raw=lambda chosen: Decoded(task.development, chosen),
             features=lambda: self.features,
             prefix=self.prefix,
-            view_prefix=self.view_prefix,
+            view_prefix=partial(self._view_prefix, rows),
             metric=task.metric,
             class_weights=weights,
             costs=task.costs,
@@ -118,36 +115,53 @@ class Bench:
             metric=metric,
         )
 
-    def _kept(self, depth: int, view: View | None) -> ArrayStore | None:
+    def _view_prefix(self, rows: np.ndarray[Any, Any], depth: int, view: View) -> ArrayStore | None:
+        """Return the prefix of some items as a view shows them, in the order of `rows`.
+
+        None where those of all views are too large together.
+
+        Raises:
+            LedgerError: They cannot be written; it is not tried again.
+        """
+
+        def keep() -> ArrayStore | None:
+            shown = ViewInputs(self.prepared, view, rows=rows)
+            return self._keep(depth, shown, self.items.subset(rows), view=view)
+
+        return self._kept((depth, view, rows.tobytes()), keep)
+
+    def _kept(self, key: _Key, keep: Callable[[], ArrayStore | None]) -> ArrayStore | None:
         """Return a prefix that is open, or open it, once; a full disk is not filled every epoch."""
-        if (depth, view) not in self._prefixes:
+        if key not in self._prefixes:
             try:
-                self._prefixes[depth, view] = self._keep_prefix(depth, view)
+                self._prefixes[key] = keep()
             except LedgerError as error:
-                logger.warning("the prefix at depth %d is computed at each step: %s", depth, error)
-                self._prefixes[depth, view] = error
-        found = self._prefixes[depth, view]
+                logger.warning("the prefix at depth %d is computed at each step: %s", key[0], error)
+                self._prefixes[key] = error
+        found = self._prefixes[key]
         if isinstance(found, LedgerError):
             raise found
         return found
 
-    def _keep_prefix(self, depth: int, view: View | None) -> ArrayStore | None:
-        if self._prefix_bytes(depth) * (view.of if view else 1) > PREFIX_BYTES:
+    def _keep(
+        self, depth: int, prepared: ItemArrays, items: Items, *, view: View | None = None
+    ) -> ArrayStore | None:
+        if self._prefix_bytes(depth) * len(items) * (view.of if view else 1) > PREFIX_BYTES:
             return None
         return prefix_activations(
             self._cache,
             self.backbone,
-            self.prepared,
-            items=self.items,
+            prepared,
+            items=items,
             depth=depth,
             precision=self._precision,
             view=view,
         )
 
     def _prefix_bytes(self, depth: int) -> int:
-        """Return the size of the whole prefix, judged by the longest item."""
+        """Return the size of an item's prefix, judged by the longest."""
         longest = int(np.argmax(self.prepared.lengths()))
         batch = self.backbone.preprocess.collate(self.prepared.gather(np.array([longest])))
         with torch.no_grad():
             hidden = self.backbone.hidden(batch, depth=depth)
-        return hidden.numel() * hidden.element_size() * len(self.items)
+        return hidden.numel() * hidden.element_size()

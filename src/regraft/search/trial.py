@@ -124,7 +124,8 @@ class _Prefix:
     def __init__(
         self, job: Job, rows: np.ndarray[Any, Any], depth: int, view: View | None = None
     ) -> None:
-        self._place = {int(row): i for i, row in enumerate(rows)}
+        asked_by = rows if view is None else np.arange(len(rows))
+        self._place = {int(row): i for i, row in enumerate(asked_by)}
         self._kept: list[np.ndarray[Any, Any]] = []
         backbone, prepared = job.backbone, job.data.prepared
         inputs = prepared if view is None else ViewInputs(prepared, view)
