@@ -11,6 +11,7 @@ import torch
 
 from regraft.engine.job import RunData
 from regraft.errors import LedgerError
+from regraft.features.store import ArrayStore
 from regraft.features.table import pooled_features, prefix_activations, prepare_inputs
 from regraft.features.views import View, ViewInputs
 from regraft.tasks.items import Decoded
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
     from regraft.backbones.backbone import Backbone
     from regraft.backbones.precision import Precision
-    from regraft.features.store import ArrayStore, Cache, ItemArrays
+    from regraft.features.store import Cache
     from regraft.tasks.items import Items
     from regraft.tasks.task import Task
 
@@ -30,8 +31,8 @@ PREFIX_BYTES = 2 << 30
 """Largest prefix kept on disk for one depth, or prefixes of all views of a protocol; above it a run
 computes its prefix at each step."""
 
-_Key = tuple[int, View | None, bytes]
-"""Depth, view, and rows of the items that it shows (all of them without a view)."""
+_Found = ArrayStore | str | None
+"""A prefix that is open, why it cannot be written, or None where it is too large."""
 
 
 @final
@@ -48,7 +49,8 @@ class Bench:
         self.backbone = backbone
         self._cache = cache
         self._precision: Precision = precision
-        self._prefixes: dict[_Key, ArrayStore | LedgerError | None] = {}
+        self._prefixes: dict[int, _Found] = {}
+        self._view_prefixes: dict[tuple[int, View, bytes], _Found] = {}
 
     def at(self, precision: Precision) -> Bench:
         """Return the same bench in a precision."""
@@ -76,7 +78,9 @@ class Bench:
         Raises:
             LedgerError: They cannot be written; it is not tried again.
         """
-        return self._kept((depth, None, b""), partial(self._keep, depth, self.prepared, self.items))
+        if depth not in self._prefixes:
+            self._prefixes[depth] = _tried(lambda: self._keep_prefix(depth), depth)
+        return _opened(self._prefixes[depth])
 
     def run_data(self, task: Task) -> RunData:
         """Return the data of a run on the items of `task`, a subset of this bench's items."""
@@ -123,45 +127,56 @@ class Bench:
         Raises:
             LedgerError: They cannot be written; it is not tried again.
         """
+        key = (depth, view, rows.tobytes())
+        if key not in self._view_prefixes:
+            self._view_prefixes[key] = _tried(lambda: self._keep_view(rows, depth, view), depth)
+        return _opened(self._view_prefixes[key])
 
-        def keep() -> ArrayStore | None:
-            shown = ViewInputs(self.prepared, view, rows=rows)
-            return self._keep(depth, shown, self.items.subset(rows), view=view)
-
-        return self._kept((depth, view, rows.tobytes()), keep)
-
-    def _kept(self, key: _Key, keep: Callable[[], ArrayStore | None]) -> ArrayStore | None:
-        """Return a prefix that is open, or open it, once; a full disk is not filled every epoch."""
-        if key not in self._prefixes:
-            try:
-                self._prefixes[key] = keep()
-            except LedgerError as error:
-                logger.warning("the prefix at depth %d is computed at each step: %s", key[0], error)
-                self._prefixes[key] = error
-        found = self._prefixes[key]
-        if isinstance(found, LedgerError):
-            raise found
-        return found
-
-    def _keep(
-        self, depth: int, prepared: ItemArrays, items: Items, *, view: View | None = None
-    ) -> ArrayStore | None:
-        if self._prefix_bytes(depth) * len(items) * (view.of if view else 1) > PREFIX_BYTES:
+    def _keep_prefix(self, depth: int) -> ArrayStore | None:
+        if self._prefix_bytes(depth) > PREFIX_BYTES:
             return None
         return prefix_activations(
             self._cache,
             self.backbone,
-            prepared,
-            items=items,
+            self.prepared,
+            items=self.items,
+            depth=depth,
+            precision=self._precision,
+        )
+
+    def _keep_view(self, rows: np.ndarray[Any, Any], depth: int, view: View) -> ArrayStore | None:
+        share = len(rows) / len(self.items)
+        if self._prefix_bytes(depth) * share * view.of > PREFIX_BYTES:
+            return None
+        return prefix_activations(
+            self._cache,
+            self.backbone,
+            ViewInputs(self.prepared, view, rows=rows),
+            items=self.items.subset(rows),
             depth=depth,
             precision=self._precision,
             view=view,
         )
 
     def _prefix_bytes(self, depth: int) -> int:
-        """Return the size of an item's prefix, judged by the longest."""
+        """Return the size of the whole prefix, judged by the longest item."""
         longest = int(np.argmax(self.prepared.lengths()))
         batch = self.backbone.preprocess.collate(self.prepared.gather(np.array([longest])))
         with torch.no_grad():
             hidden = self.backbone.hidden(batch, depth=depth)
-        return hidden.numel() * hidden.element_size()
+        return hidden.numel() * hidden.element_size() * len(self.items)
+
+
+def _tried(keep: Callable[[], ArrayStore | None], depth: int) -> _Found:
+    """Keep a prefix, or say once why it cannot be: a full disk is not filled again every epoch."""
+    try:
+        return keep()
+    except LedgerError as error:
+        logger.warning("the prefix at depth %d is computed at each step: %s", depth, error)
+        return str(error)
+
+
+def _opened(found: _Found) -> ArrayStore | None:
+    if isinstance(found, str):
+        raise LedgerError(found)
+    return found
