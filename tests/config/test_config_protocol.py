@@ -96,10 +96,19 @@ def test_stating_a_default_changes_nothing() -> None:
         spec_of(
             "name: b\nbackbone: pretrained\nhead: linear\nmodules: []\nunfreeze: null\n"
             "train: {from_depth: 0.0, stem: false}\nrate: {kind: cosine, peak: 1e-3}\n"
-            "data: {augment: {kind: none}, rebalance: none}\nfit: {epochs: 10}\n"
+            "data: {augment: {kind: none}, views: 0, rebalance: none}\nfit: {epochs: 10}\n"
         )
     )
     assert protocol_digest(bare) == protocol_digest(stated)
+
+
+def test_without_views_a_protocol_is_what_it_was_before_there_were_any() -> None:
+    fresh = resolve_protocol(spec_of(GRADUAL_LORA))
+    assert set(fresh["data"]) == {"augment", "rebalance"}
+    kept = resolve_protocol(
+        spec_of(GRADUAL_LORA.replace("augment: light", "augment: light, views: 4"))
+    )
+    assert kept == {**fresh, "data": {**fresh["data"], "views": 4}}
 
 
 def test_any_setting_changes_the_identity() -> None:
@@ -112,6 +121,8 @@ def test_any_setting_changes_the_identity() -> None:
         GRADUAL_LORA.replace("unfreeze: {kind: gradual}\n", ""),
         GRADUAL_LORA.replace("augment: light", "augment: none"),
         GRADUAL_LORA.replace("epochs: 10", "epochs: 11"),
+        GRADUAL_LORA.replace("augment: light", "augment: light, views: 4"),
+        GRADUAL_LORA.replace("augment: light", "augment: light, views: 5"),
     ]
     digests = {protocol_digest(resolve_protocol(spec_of(text))) for text in texts}
     assert len(digests) == len(texts)
@@ -155,6 +166,12 @@ def test_a_full_protocol_file_resolves_with_its_defaults(tmp_path: Path) -> None
         ("name: ''\n", r"line 1: name: string should have at least 1 character"),
         ("name: x\npredictor: knn\nmodules: [lora]\n", r"line 2: a predictor takes no gradient"),
         ("name: x\npredictor: {kind: knn, q: 1}\n", r"line 2: unknown key 'q'\. Known: k, kind"),
+        (
+            "name: x\ndata:\n  views: 4\n",
+            r"line 3: 4 views .* data\.augment is 'none'.* remove views",
+        ),
+        ("name: x\ndata: {augment: {kind: none}, views: 1}\n", r"1 views of each item are asked"),
+        ("name: x\ndata: {augment: light, views: -1}\n", r"views should be .*or equal to 0"),
         ("name: x\nunfreeze: gradual\n", r"line 2: unfreeze needs blocks to open"),
         ("name: x\nbackbone: random\n", r"line 2: a random backbone that does not train"),
         ("name: x\ntrain: {stem: true}\n", r"line 2: the stem trains only .* from_depth is 'none'"),

@@ -83,6 +83,16 @@ def test_augmented_images_resume_anywhere(families: dict[str, Backbone], tmp_pat
     assert_resumes_anywhere(job(tmp_path, family_task("image"), families["plain"], protocol))
 
 
+@pytest.mark.parametrize("name", ["upper", "gradual"])
+def test_views_of_images_resume_anywhere(
+    families: dict[str, Backbone], tmp_path: Any, name: str
+) -> None:
+    recipe = {"upper": {"train": {"from_depth": 2}}, "gradual": PROTOCOLS["gradual"]}[name]
+    data = {"augment": "light", "views": 2}
+    protocol = resolved(name, epochs=3, **recipe, data=data, fit={"batch_size": 9})
+    assert_resumes_anywhere(job(tmp_path, family_task("image"), families["plain"], protocol))
+
+
 def test_dropped_after_its_checkpoint_and_executed_twice(tmp_path: Any) -> None:
     protocol = resolved("dropout", epochs=2, **PROTOCOLS["dropout"], fit={"batch_size": 9})
     one = job(tmp_path, rows_task(), net_backbone(), protocol)

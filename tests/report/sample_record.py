@@ -115,6 +115,7 @@ def done_arm(row: tuple[Any, ...], best: float, winner: str) -> dict[str, Any]:
         "peak_memory_bytes": int(4e8 + trained * 14),
         "joules": None,
         "examples_seen": 17_600 if is_trained else None,
+        "activations": "cached views (4)" if is_trained else None,
         "labels_used": 2_200,
         "parameters_trained": trained,
         "parameters_total": 22_058_117 if role != WITHOUT_TRANSFER or key == "scratch" else 0,

@@ -30,6 +30,16 @@ def test_marks_keep_the_order_of_the_values() -> None:
     ]
 
 
+def test_a_trained_arm_says_where_its_batches_came_from() -> None:
+    record = image_record()
+    said = {row.title: dict(row.details).get("Activations") for row in ladder_of(record).rows}
+    assert said["LP-FT"] == ("cached views (4)",)
+    assert said["Majority class"] is None
+    for arm in record["arms"]:
+        del arm["activations"]  # as studies of before have it
+    assert all("Activations" not in dict(row.details) for row in ladder_of(record).rows)
+
+
 def test_the_winner_is_marked_and_ties_are_called_ties() -> None:
     rows = ladder_of(image_record()).rows
     assert [row.title for row in rows if row.winner] == ["LP-FT"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -17,6 +17,7 @@ from regraft.search.arms import (
     with_enough_steps,
     with_rate,
 )
+from regraft.search.grafting import describe
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -103,3 +104,20 @@ def test_inserted_modules_need_the_whole_depth(
 ) -> None:
     protocol = {"train": {"from_depth": depth}, "modules": modules}
     assert lowest_trained_depth(protocol, 4) == lowest
+
+
+@pytest.mark.parametrize(
+    ("data", "expected"),
+    [
+        ("{}", {}),
+        ("{augment: light}", {"augment": "light", "views": "afresh each epoch"}),
+        ("{augment: light, views: 3}", {"augment": "light", "views": 3}),
+    ],
+)
+def test_what_augments_is_among_the_settings_of_a_report(
+    tmp_path: Path, data: str, expected: dict[str, Any]
+) -> None:
+    path = write(tmp_path, f"train: {{from_depth: 0.5}}\ndata: {data}")
+    (arm,) = [one for one in study_arms([path], ["one"], n_train=50) if one.key == "mine"]
+    settings = describe(arm.candidates[0])
+    assert {k: v for k, v in settings.items() if k in ("augment", "views")} == expected

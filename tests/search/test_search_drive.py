@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,7 +24,6 @@ from small_search import SPENT, around, small_study, write_lora
 
 if TYPE_CHECKING:
     from collections.abc import Generator
-    from pathlib import Path
 
     from regraft.events import Event
     from regraft.search.surroundings import Surroundings
@@ -185,3 +189,92 @@ def test_events_are_written_before_they_are_yielded(lora: str, tmp_path: Path) -
             assert kept.step == event.step
         if isinstance(event, Done):
             assert study.ledger.runs.result(event.run) is not None
+
+
+def write_views(folder: Path) -> str:
+    """Write a protocol whose frozen blocks are computed once for each of two views."""
+    path = folder / "small-views.yaml"
+    text = (
+        "name: small-views\n"
+        "modules: [{kind: lora, rank: 2, layers: [layers.3.0]}]\n"
+        "data: {augment: {kind: light, flip: false}, views: 2}\n"
+        "fit: {epochs: 2, least_steps: 1, batch_size: 16}\n"
+    )
+    path.write_text(text, encoding="utf-8")
+    return str(path)
+
+
+def entries(study: Study) -> list[Path]:
+    return sorted((study.ledger.home / "cache").iterdir())
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Outcome:
+    folder = tmp_path_factory.mktemp("undisturbed")
+    study = small_study(folder, [write_views(folder)])
+    outcome: Outcome = ended(run_of(study, around(study), key="small-views"))[0]
+    assert outcome.summary["activations"] == "cached views (2)"
+    return outcome
+
+
+def test_no_room_for_the_cache_loses_no_run(
+    undisturbed: Outcome, tmp_path: Path, full_disk: Any
+) -> None:
+    full = small_study(tmp_path / "full", [write_views(tmp_path)])
+    shared = around(full)
+    assert len(shared.benches[0].features)  # what every head starts from is there already
+    before = entries(full)
+    with full_disk(400_000):
+        outcome, _ = ended(run_of(full, shared, key="small-views"))
+    assert outcome.summary["activations"] == ("computed views (2): the cache could not be written")
+    assert entries(full) == before
+    (decision,) = full.ledger.decisions.all(full.id)
+    assert decision.key == f"run/{outcome.run}/activations/fit"
+    assert "the cache cannot be written (File too large)" in decision.value["reason"]
+    found, _ = ended(verify_run(outcome.run, backbone=None, home=full.ledger.home))
+    assert found.same
+    logits = [one.arrays["logits"] for one in (undisturbed, outcome)]
+    assert np.allclose(*logits, rtol=0, atol=1e-5)
+
+
+DIES = """
+import os, signal, sys
+from pathlib import Path
+from regraft.features.views import ViewInputs
+from small_search import around, small_study
+from test_search_drive import ended, run_of
+
+draw = ViewInputs.gather
+
+def dies(inputs, rows):
+    if inputs._view.index == 1:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return draw(inputs, rows)
+
+ViewInputs.gather = dies
+study = small_study(Path(sys.argv[1]), [sys.argv[2]])
+ended(run_of(study, around(study), key="small-views"))
+"""
+
+
+def test_killed_while_the_cache_is_written_a_run_goes_on_to_the_same_numbers(
+    undisturbed: Outcome, tmp_path: Path
+) -> None:
+    views = write_views(tmp_path)
+    path = os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])
+    done = subprocess.run(
+        [sys.executable, "-c", DIES, str(tmp_path / "left"), views],
+        env={**os.environ, "PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    left = small_study(tmp_path / "left", [views])
+    assert [one.suffix for one in entries(left)].count(".part") == 1
+    outcome, _ = ended(run_of(left, around(left), key="small-views"))
+    assert {one.suffix for one in entries(left)} == {".arrays"}
+    assert same(outcome, undisturbed)
+    assert outcome.summary["activations"] == "cached views (2)"
+    events = left.ledger.journal.events(outcome.run)
+    assert [event["resumed_at_step"] for event in events if event["kind"] == "started"] == [0, 7]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from regraft.commands.records import runs as list_runs
-from regraft.events import Checkpoint, Done, Glimpse, Step
+from regraft.events import Checkpoint, Done, Step
 from regraft.search.race import dropped_out
 from regraft.study import Sitting, Study
 from small_search import run_whole, small_study, with_a_short_scratch, write_lora

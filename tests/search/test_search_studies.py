@@ -65,6 +65,14 @@ def test_every_decision_of_a_study_has_a_reason(
     assert len(contending) <= MOST_CONTENDERS
 
 
+def test_every_trained_arm_says_where_its_batches_came_from(record: dict[str, Any]) -> None:
+    said = {arm["key"]: arm["activations"] for arm in record["arms"] if arm["activations"]}
+    assert said == {
+        "small-lora": "computed: the lowest block trains",
+        "scratch": "computed: the backbone starts from random weights",
+    }
+
+
 def test_controls_ran_before_any_candidate(record: dict[str, Any], home: Path, lora: str) -> None:
     study = small_study(home, [lora], **BUDGETS)
     assert record["verdict"]["sentence"]

@@ -53,6 +53,13 @@ class DataSpec(Spec):
     """What is done to the training items."""
 
     augment: Kind = Field("none", description="augmentation of training images")
+    views: int = Field(
+        0,
+        ge=0,
+        le=1000,
+        description="augmented views of each item, drawn once and shared by all runs, one per "
+        "epoch in turn; 0 draws afresh each epoch",
+    )
     rebalance: Kind = Field("none", description="weights of the classes in the loss")
 
 
@@ -189,6 +196,8 @@ def _resolve(spec: ProtocolSpec, place: Place) -> dict[str, Any]:
     plain["rate"] = kind("rate", spec.rate, "rate")
     plain["modules"] = [kind("module", one, "modules", i) for i, one in enumerate(spec.modules)]
     plain["data"]["augment"] = kind("augment", spec.data.augment, "data", "augment")
+    if not spec.data.views:
+        del plain["data"]["views"]  # the protocol that it was before there were views
     plain["data"]["rebalance"] = kind("rebalance", spec.data.rebalance, "data", "rebalance")
     if spec.unfreeze is not None:
         plain["unfreeze"] = kind("unfreeze", spec.unfreeze, "unfreeze")
@@ -223,6 +232,14 @@ def _check_consistent(spec: ProtocolSpec, place: Place) -> None:
             f"the stem trains only together with all blocks, but from_depth is {depth!r}. Set "
             "it to 0, or stem to false.",
             where=place(("train", "stem")),
+        )
+    augment = spec.data.augment
+    kind = augment if isinstance(augment, str) else augment.get("kind")
+    if spec.data.views and kind == "none":
+        raise ConfigError(
+            f"{spec.data.views} views of each item are asked for, but data.augment is 'none', so "
+            "that all would be alike. Name an augmentation, such as light, or remove views.",
+            where=place(("data", "views")),
         )
     if spec.backbone == "random" and not trains_block:
         raise ConfigError(

@@ -11,6 +11,8 @@ import numpy as np
 import torch
 
 from regraft.config.registry import kind_spec, load
+from regraft.errors import LedgerError
+from regraft.features.views import View, ViewInputs
 from regraft.seeds import derive, numpy_generator
 
 if TYPE_CHECKING:
@@ -28,6 +30,21 @@ class Batch:
     hidden: torch.Tensor | None
     depth: int
     labels: torch.Tensor  # (B,)
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where an epoch's batches come from.
+
+    Attributes:
+        depth: Block whose kept input they hold; 0 where the whole backbone computes.
+        reason: Why nothing kept is read; empty where it is.
+        failed: Whether what should have been kept could not be written.
+    """
+
+    depth: int
+    reason: str = ""
+    failed: bool = False
 
 
 def epoch_batches(
@@ -84,6 +101,11 @@ def parts_of(batch: Batch, size: int) -> list[Batch]:
     ]
 
 
+def n_views(job: Job) -> int:
+    """Return how many augmented views of each item a run trains on; 0 where none are kept."""
+    return int(job.protocol["data"].get("views", 0)) if job.data.kind == "image" else 0
+
+
 class Loader:
     """Makes batches of a job's items, from the prefix kept at a depth where there is one."""
 
@@ -91,6 +113,7 @@ class Loader:
         self._job = job
         augment = job.protocol["data"]["augment"]
         self._augments = augment["kind"] != "none" and job.data.kind == "image"
+        self._n_views = n_views(job)
         self._augment_spec = kind_spec("augment", augment, where="data.augment")
         self._augment = load("augment", augment["kind"]).augment
 
@@ -99,17 +122,42 @@ class Loader:
         lengths: np.ndarray[Any, Any] = self._job.data.prepared.lengths()[self._job.data.rows]
         return lengths if len(lengths) and lengths.min() < lengths.max() else None
 
-    def kept_depth(self, lowest_open: int) -> int:
-        """Return the depth from which training can read a kept prefix; 0 when there is none."""
+    def source(self, lowest_open: int, *, epoch: int | None) -> Source:
+        """Return where batches come from while `lowest_open` is the lowest block that trains.
+
+        What is kept is written here, if it was not before. Without an epoch nothing trains: the
+        items are read as they are.
+        """
+        if reason := self._computes(lowest_open):
+            return Source(0, reason)
+        data = self._job.data
+        try:
+            is_kept = data.prefix(lowest_open) is not None
+            if is_kept and self._n_views and epoch is not None:
+                is_kept = data.view_prefix(lowest_open, self._view(epoch)) is not None
+        except LedgerError as error:
+            return Source(0, str(error), failed=True)
+        return Source(lowest_open) if is_kept else Source(0, "what it would keep is too large")
+
+    def _computes(self, lowest_open: int) -> str:
+        """Return why nothing kept can be read; empty where it can."""
         job = self._job
-        frozen_below = 0 < lowest_open < job.backbone.n_blocks
-        usable = (
-            frozen_below
-            and job.backbone.can_cut
-            and job.protocol["backbone"] == "pretrained"
-            and not self._augments
-        )
-        return lowest_open if usable and job.data.prefix(lowest_open) is not None else 0
+        if job.protocol["backbone"] != "pretrained":
+            return "the backbone starts from random weights"
+        if lowest_open >= job.backbone.n_blocks:
+            return "only the head trains"
+        if lowest_open <= 0:
+            return "the lowest block trains"
+        if not job.backbone.can_cut:
+            return "the backbone cannot be cut"
+        if self._augments and not self._n_views:
+            return "augmented afresh each epoch"
+        return ""
+
+    def _view(self, epoch: int) -> View:
+        """Return the view that an epoch trains on: each in its turn."""
+        augment = self._job.protocol["data"]["augment"]
+        return View(augment, epoch % self._n_views, self._n_views)
 
     def training(
         self, rows: np.ndarray[Any, Any], *, depth: int, draw: tuple[str, int, int]
@@ -117,6 +165,8 @@ class Loader:
         """Return a training batch; `draw` (stage, epoch, batch) seeds its augmentation."""
         if not self._augments:
             return self.plain(rows, depth=depth)
+        if self._n_views:
+            return self._viewed(rows, depth=depth, view=self._view(draw[1]))
         job = self._job
         prepared = job.data.prepared.gather(job.data.rows[rows])
         images = torch.from_numpy(np.stack(prepared))  # (B, C, H, W) uint8
@@ -125,6 +175,16 @@ class Loader:
             self._augment(self._augment_spec, images, generator)
         )
         return self._batch(inputs, None, 0, rows)
+
+    def _viewed(self, rows: np.ndarray[Any, Any], *, depth: int, view: View) -> Batch:
+        """Return a batch as a view shows it; inputs too, as a stem that runs may read them."""
+        data, backbone = self._job.data, self._job.backbone
+        shown = ViewInputs(data.prepared, view, rows=data.rows).gather(rows)
+        inputs = backbone.preprocess.collate(shown)
+        store = data.view_prefix(depth, view) if depth else None
+        if store is None:
+            return self._batch(inputs, None, 0, rows)
+        return self._batch(inputs, backbone.join_hidden(store.gather(rows)), depth, rows)
 
     def plain(self, rows: np.ndarray[Any, Any], *, depth: int) -> Batch:
         """Return a batch without augmentation."""

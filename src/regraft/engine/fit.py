@@ -14,9 +14,11 @@ from regraft.config.registry import kind_spec, load
 from regraft.engine.adapted import lowest_open
 from regraft.engine.batches import Loader, epoch_batches, parts_of
 from regraft.engine.device import training_pass
+from regraft.engine.memory import no_memory, recorded_sizes
 from regraft.engine.optimiser import Optimiser
 from regraft.engine.outputs import looked_at, outputs
 from regraft.engine.randomness import random_state, set_random_state
+from regraft.engine.sources import Sources
 from regraft.errors import RegraftError
 from regraft.events import Adjusted, Checkpoint, Epoch, Evaluation, Event, Glimpse, Step
 from regraft.measure.metrics import METRICS, all_scores, softmax
@@ -62,6 +64,8 @@ class Progress:
     best_epoch: int = 0
     best_step: int = 0
     stale_epochs: int = 0
+    kept_steps: int = 0
+    computed_because: list[str] = field(default_factory=list)
     history: list[dict[str, Any]] = field(default_factory=list)
 
 
@@ -87,6 +91,7 @@ class Fit:
         self._patience = int(fit["patience"])
         self._smoothing = float(fit["label_smoothing"])
         self._loader = Loader(job)
+        self._sources = Sources(job, stage, self._loader)
         self._lengths = self._loader.lengths()
         self._per_epoch = len(self._batches(0))
         self._total = self._per_epoch * stage.epochs
@@ -97,7 +102,7 @@ class Fit:
         self._statistics = dict(model.named_buffers()) if model.learns_statistics else {}
         self._checkpoint_at = time.monotonic()
         largest = self._batch_size + 1  # a last single item joins the batch before
-        self._sizes = [(0, largest), *_recorded_sizes(job, stage)]
+        self._sizes = [(0, largest), *recorded_sizes(job, stage)]
 
     def events(
         self, resume: tuple[Mapping[str, Any], Mapping[str, torch.Tensor]] | None
@@ -120,19 +125,21 @@ class Fit:
                 raise DivergedError(f"weights are not finite {self._where()}")
         self._model.load_state(self._best)
         trains = self._model.trains
-        depth = self._loader.kept_depth(lowest_open(self._job, trains, self._progress.epoch))
-        logits, features = self._outputs(min(depth, trains.lowest_depth))
+        depth = yield from self._kept_depth(lowest_open(self._job, trains, self._progress.epoch))
+        if depth:
+            depth = yield from self._kept_depth(trains.lowest_depth)
+        logits, features = self._outputs(depth)
         return FitResult(self._best, logits, features, self._progress, ended)
 
     def _epoch(self) -> Generator[Event, str | None, bool]:
         progress, started = self._progress, self._meter.seconds
         lowest = lowest_open(self._job, self._model.trains, progress.epoch)
         self._open(lowest)
-        depth = self._loader.kept_depth(lowest)
         batches = self._batches(progress.epoch)
         self._model.set_modes(lowest)
-        asked: str | None = None
+        asked, depth = None, 0
         while progress.position < len(batches):
+            depth = yield from self._kept_depth(lowest, epoch=progress.epoch)
             asked = yield from self._step(batches[progress.position], depth)
             progress.position += 1
             if progress.position == len(batches):
@@ -162,6 +169,16 @@ class Fit:
         due = asked == CHECKPOINT or self._is_checkpoint_due()
         return due and (yield from self._checkpoint())
 
+    def _kept_depth(
+        self, lowest: int, *, epoch: int | None = None
+    ) -> Generator[Event, str | None, int]:
+        """Return the block whose kept input is read, or 0; without an epoch nothing trains."""
+        source = yield from self._sources.open(lowest, epoch=epoch, step=self._progress.step)
+        reasons = self._progress.computed_because
+        if epoch is not None and source.reason and source.reason not in reasons:
+            reasons.append(source.reason)
+        return source.depth
+
     def _is_checkpoint_due(self) -> bool:
         return time.monotonic() - self._checkpoint_at >= self._job.checkpoint_seconds
 
@@ -179,13 +196,14 @@ class Fit:
                 self._forget_pass(before)
                 size = min(self._size(), len(rows))
                 if size == 1:
-                    raise _no_memory(error) from error
+                    raise no_memory(error) from error
             yield from self._halve(size, "out of memory")
         rate = self._optimiser.rate(progress.step)
         norm = self._optimiser.step(progress.step)
         *shares, length = torch.stack([*losses, norm]).tolist()  # the one wait for the device
         loss = sum(shares)
         progress.step += 1
+        progress.kept_steps += depth > 0
         if not (math.isfinite(loss) and math.isfinite(length)):
             raise DivergedError(f"loss {loss:.4g}, gradient norm {length:.4g} {self._where()}")
         progress.loss_sum += loss * len(rows)
@@ -371,27 +389,6 @@ def _loss_weights(job: Job, stage: Stage) -> torch.Tensor | None:
     if np.all(weights == 1.0):
         return None
     return torch.as_tensor(weights, dtype=torch.float32, device=job.device)
-
-
-def _recorded_sizes(job: Job, stage: Stage) -> list[tuple[int, int]]:
-    """Return (from step, items at once) of the halvings that were recorded, in order."""
-    return sorted(
-        (
-            (int(value["from_step"]), int(value["size"]))
-            for key, value in job.adjustments.items()
-            if key.startswith(f"micro_batch/{stage.name}/")
-        ),
-        key=lambda pair: (pair[0], -pair[1]),
-    )
-
-
-def _no_memory(error: torch.OutOfMemoryError) -> RegraftError:
-    first = str(error).partition("\n")[0]
-    return RegraftError(
-        f"not even one item at a time fits ({first}). Take a smaller backbone, train from a higher "
-        "depth, or give the run more memory.",
-        where="out of memory",
-    )
 
 
 def _under(state: Mapping[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:

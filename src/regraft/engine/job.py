@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from regraft.backbones.backbone import Backbone
     from regraft.backbones.precision import Precision
     from regraft.features.store import ArrayStore, ItemArrays
+    from regraft.features.views import View
     from regraft.tasks.splits import Fold
 
 Head = tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]
@@ -35,6 +36,11 @@ class Checked:
     total: int
 
 
+def _no_views(depth: int, view: View) -> ItemArrays | None:
+    del depth, view
+    return None
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class RunData:
     """The labelled items of a run, and what has been computed of them once for all runs.
@@ -50,9 +56,11 @@ class RunData:
         raw: The decoded inputs of chosen items, for controls that see no backbone.
         features: The pooled features of the pretrained backbone, shape (rows of the store, width).
         prefix: The stored hidden states that block `depth` receives; None where they are not kept.
+            A LedgerError where they cannot be written: the run then computes them at each step.
         metric: The metric that early stopping watches.
         class_weights: Weights of the classes in the loss, given by the user, shape (C,); or None.
         costs: Cost of predicting column j for true class row i, shape (C, C); or None.
+        view_prefix: The same of the n items, in their order, as an augmented view shows them.
         solved: Heads solved so far, by how and on which training and validation rows; every run on
             these rows starts from the same.
         checked: What pre-flight found, by what it looks at; runs that differ in their rates alone
@@ -71,6 +79,7 @@ class RunData:
     metric: str
     class_weights: np.ndarray[Any, Any] | None = None
     costs: np.ndarray[Any, Any] | None = None
+    view_prefix: Callable[[int, View], ItemArrays | None] = _no_views
     solved: dict[tuple[str, bytes, bytes], Head] = field(default_factory=dict)
     checked: dict[str, Checked] = field(default_factory=dict)
 

@@ -111,7 +111,7 @@ def _train(job: Job, rows: np.ndarray[Any, Any], copy: Adapted) -> dict[str, boo
     trained = copy.trained()
     optimiser = torch.optim.AdamW(trained.values(), lr=_RATE, weight_decay=0.0)
     loader = Loader(job)
-    depth = loader.kept_depth(copy.trains.lowest_depth)
+    depth = loader.source(copy.trains.lowest_depth, epoch=0).depth
     gradients: dict[str, bool] = {}
     for step in range(_STEPS):
         copy.set_modes(copy.trains.lowest_depth)

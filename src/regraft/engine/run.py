@@ -10,11 +10,13 @@ import torch
 
 from regraft.config.registry import kind_spec, load
 from regraft.engine.adapted import Adapted, build
+from regraft.engine.batches import n_views
 from regraft.engine.fit import DivergedError, Fit, FitResult
 from regraft.engine.job import Job, Stage, fold_stages, refit_stage
 from regraft.engine.meter import Meter
 from regraft.engine.preflight import checked, preflight
 from regraft.engine.randomness import RunRandomness
+from regraft.engine.sources import activations
 from regraft.errors import DataError, LedgerError, RegraftError
 from regraft.events import Checkpoint, Done, Event, Failed, Preflight, Started
 from regraft.measure.convergence import convergence_step
@@ -217,8 +219,19 @@ def _stage_record(job: Job, stage: Stage, result: FitResult) -> dict[str, Any]:
         "n_train": len(stage.train),
         "finished_early": result.finished_early,
         "epochs": stage.epochs,
-        **{k: progress[k] for k in ("step", "best_epoch", "best_step", "examples_seen", "history")},
+        **{name: progress[name] for name in _OF_PROGRESS},
     }
+
+
+_OF_PROGRESS = (
+    "step",
+    "best_epoch",
+    "best_step",
+    "examples_seen",
+    "kept_steps",
+    "computed_because",
+    "history",
+)
 
 
 def _watched(job: Job, history: list[dict[str, Any]]) -> str | None:
@@ -276,6 +289,7 @@ def _summary(
         "labels_used": n_labels,
         "parameters_trained": parameters,
         "examples_seen": sum(s["examples_seen"] for s in stages),
+        "activations": activations(stages, n_views(job)),
         "stages": stages,
         "convergence": _convergence(job, stages),
         **meter.figures(),

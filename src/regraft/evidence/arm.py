@@ -156,6 +156,7 @@ def arm_json(
         "peak_memory_bytes": first.get("peak_memory_bytes"),
         "joules": first.get("joules"),
         "examples_seen": first.get("examples_seen"),
+        "activations": first.get("activations"),
         "labels_used": first.get("labels_used"),
         "parameters_trained": first.get("parameters_trained"),
         "parameters_total": parameters_total,

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from regraft.backbones.backbone import Backbone
     from regraft.backbones.precision import Precision
     from regraft.backbones.preprocess import Preprocess
-    from regraft.features.store import ArrayStore, Cache
+    from regraft.features.store import ArrayStore, Cache, ItemArrays
+    from regraft.features.views import View
     from regraft.tasks.items import Items
 
 _PREPARE_BATCH = 64
@@ -79,18 +80,24 @@ def pooled_features(
 def prefix_activations(
     cache: Cache,
     backbone: Backbone,
-    prepared: ArrayStore,
+    prepared: ItemArrays,
     *,
     items: Items,
     depth: int,
     precision: Precision = "fp32",
+    view: View | None = None,
 ) -> ArrayStore:
-    """Return the hidden state that block `depth` receives, by item, texts without their padding."""
+    """Return the hidden state that block `depth` receives, by item, texts without their padding.
+
+    With a view, what is prepared are the images as it shows them.
+    """
 
     def rows_of(batch: Mapping[str, torch.Tensor]) -> list[np.ndarray[Any, Any]]:
         return backbone.split_hidden(backbone.hidden(batch, depth=depth), batch)
 
     key = _key(backbone, items, f"prefix-{depth}", precision)
+    if view is not None:
+        key |= view.key
     return cache.array_store(key, len(items), lambda: _pass(backbone, prepared, rows_of, precision))
 
 
@@ -115,7 +122,7 @@ def _items_digest(items: Items) -> str:
 
 def _pass(
     backbone: Backbone,
-    prepared: ArrayStore,
+    prepared: ItemArrays,
     rows_of: Callable[[Mapping[str, torch.Tensor]], Sequence[np.ndarray[Any, Any]]],
     precision: Precision,
 ) -> Iterator[list[np.ndarray[Any, Any]]]:

@@ -190,6 +190,8 @@ def _details(arm: Arm) -> list[tuple[str, tuple[str, ...]]]:
         if convergence.get("of_steps"):
             text += f" of {words.count(convergence['of_steps'])} steps"
         found.append(("Convergence", (f"{text}, {words.seconds_text(convergence['seconds'])}",)))
+    if arm.get("activations"):
+        found.append(("Activations", (arm["activations"],)))
     if arm.get("preflight"):
         found.append(("Pre-flight", tuple(arm["preflight"])))
     if arm.get("runs"):

@@ -2,25 +2,37 @@
 
 from __future__ import annotations
 
-from functools import cached_property
+import logging
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, final
 
 import numpy as np
 import torch
 
 from regraft.engine.job import RunData
+from regraft.errors import LedgerError
+from regraft.features.store import ArrayStore
 from regraft.features.table import pooled_features, prefix_activations, prepare_inputs
+from regraft.features.views import View, ViewInputs
 from regraft.tasks.items import Decoded
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from regraft.backbones.backbone import Backbone
     from regraft.backbones.precision import Precision
-    from regraft.features.store import ArrayStore, Cache
+    from regraft.features.store import Cache
     from regraft.tasks.items import Items
     from regraft.tasks.task import Task
 
+logger = logging.getLogger(__name__)
+
 PREFIX_BYTES = 2 << 30
-"""Largest prefix kept on disk for one depth; above it a run computes its prefix at each step."""
+"""Largest prefix kept on disk for one depth, or prefixes of all views of a protocol; above it a run
+computes its prefix at each step."""
+
+_Found = ArrayStore | str | None
+"""A prefix that is open, why it cannot be written, or None where it is too large."""
 
 
 @final
@@ -37,7 +49,8 @@ class Bench:
         self.backbone = backbone
         self._cache = cache
         self._precision: Precision = precision
-        self._prefixes: dict[int, ArrayStore | None] = {}
+        self._prefixes: dict[int, _Found] = {}
+        self._view_prefixes: dict[tuple[int, View, bytes], _Found] = {}
 
     def at(self, precision: Precision) -> Bench:
         """Return the same bench in a precision."""
@@ -60,10 +73,14 @@ class Bench:
         )
 
     def prefix(self, depth: int) -> ArrayStore | None:
-        """Return the hidden states that block `depth` receives, or None if they are too large."""
+        """Return the hidden states that block `depth` receives, or None if they are too large.
+
+        Raises:
+            LedgerError: They cannot be written; it is not tried again.
+        """
         if depth not in self._prefixes:
-            self._prefixes[depth] = self._keep_prefix(depth)
-        return self._prefixes[depth]
+            self._prefixes[depth] = _tried(lambda: self._keep_prefix(depth), depth)
+        return _opened(self._prefixes[depth])
 
     def run_data(self, task: Task) -> RunData:
         """Return the data of a run on the items of `task`, a subset of this bench's items."""
@@ -80,6 +97,7 @@ class Bench:
             raw=lambda chosen: Decoded(task.development, chosen),
             features=lambda: self.features,
             prefix=self.prefix,
+            view_prefix=partial(self._view_prefix, rows),
             metric=task.metric,
             class_weights=weights,
             costs=task.costs,
@@ -101,6 +119,19 @@ class Bench:
             metric=metric,
         )
 
+    def _view_prefix(self, rows: np.ndarray[Any, Any], depth: int, view: View) -> ArrayStore | None:
+        """Return the prefix of some items as a view shows them, in the order of `rows`.
+
+        None where those of all views are too large together.
+
+        Raises:
+            LedgerError: They cannot be written; it is not tried again.
+        """
+        key = (depth, view, rows.tobytes())
+        if key not in self._view_prefixes:
+            self._view_prefixes[key] = _tried(lambda: self._keep_view(rows, depth, view), depth)
+        return _opened(self._view_prefixes[key])
+
     def _keep_prefix(self, depth: int) -> ArrayStore | None:
         if self._prefix_bytes(depth) > PREFIX_BYTES:
             return None
@@ -113,6 +144,20 @@ class Bench:
             precision=self._precision,
         )
 
+    def _keep_view(self, rows: np.ndarray[Any, Any], depth: int, view: View) -> ArrayStore | None:
+        share = len(rows) / len(self.items)
+        if self._prefix_bytes(depth) * share * view.of > PREFIX_BYTES:
+            return None
+        return prefix_activations(
+            self._cache,
+            self.backbone,
+            ViewInputs(self.prepared, view, rows=rows),
+            items=self.items.subset(rows),
+            depth=depth,
+            precision=self._precision,
+            view=view,
+        )
+
     def _prefix_bytes(self, depth: int) -> int:
         """Return the size of the whole prefix, judged by the longest item."""
         longest = int(np.argmax(self.prepared.lengths()))
@@ -120,3 +165,18 @@ class Bench:
         with torch.no_grad():
             hidden = self.backbone.hidden(batch, depth=depth)
         return hidden.numel() * hidden.element_size() * len(self.items)
+
+
+def _tried(keep: Callable[[], ArrayStore | None], depth: int) -> _Found:
+    """Keep a prefix, or say once why it cannot be: a full disk is not filled again every epoch."""
+    try:
+        return keep()
+    except LedgerError as error:
+        logger.warning("the prefix at depth %d is computed at each step: %s", depth, error)
+        return str(error)
+
+
+def _opened(found: _Found) -> ArrayStore | None:
+    if isinstance(found, str):
+        raise LedgerError(found)
+    return found

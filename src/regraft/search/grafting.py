@@ -58,6 +58,9 @@ def describe(protocol: Mapping[str, Any]) -> dict[str, Any]:
         "from_depth": train["from_depth"],
         "head_start": protocol["head"]["start"],
     }
+    if protocol["data"]["augment"]["kind"] != "none":
+        settings["augment"] = protocol["data"]["augment"]["kind"]
+        settings["views"] = protocol["data"].get("views") or "afresh each epoch"
     for module in protocol["modules"]:
         settings[module["kind"]] = {k: v for k, v in module.items() if k != "kind"}
     return settings

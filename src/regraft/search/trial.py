@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any, final
 import numpy as np
 import torch
 
-from regraft.engine.batches import epoch_batches
+from regraft.engine.batches import Loader, epoch_batches
 from regraft.engine.run import execute
 from regraft.events import Done, Epoch, Evaluation, Step
+from regraft.features.views import ViewInputs
 from regraft.search.arms import lowest_trained_depth, with_fit
 from regraft.seeds import numpy_generator
 from regraft.tasks.splits import Fold
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from regraft.engine.job import Job
+    from regraft.features.views import View
 
 _STEPS = 4
 """Steps of a trial; the first only warms up."""
@@ -65,8 +67,7 @@ def trial(job: Job) -> Trial:
     """
     small, seconds, evaluation = _small(job), list[float](), 0.0
     lowest = lowest_trained_depth(small.protocol, job.backbone.n_blocks)
-    if 0 < lowest < job.backbone.n_blocks:
-        small.data.prefix(lowest)  # its time is not the run's
+    Loader(small).source(lowest, epoch=0)  # the time of what is kept is not the run's
     start, peak, began = 0.0, 0, time.perf_counter()
     before = began
     for event in execute(small):
@@ -102,12 +103,14 @@ def _small(job: Job) -> Job:
     if protocol["head"].get("start") in ("probe", "centroid"):
         protocol = {**protocol, "head": {**protocol["head"], "start": "random"}}
     rows = data.rows[chosen]
+    prefix = cache(partial(_Prefix, job, rows))
     small = replace(
         data,
         labels=data.labels[chosen],
         folds=(fold,),
         rows=rows,
-        prefix=cache(partial(_Prefix, job, rows)),
+        prefix=prefix,
+        view_prefix=prefix,
         metric="accuracy",
         solved={},
     )
@@ -118,13 +121,17 @@ def _small(job: Job) -> Job:
 class _Prefix:
     """The hidden states of a few items, computed when the trial begins and held in memory."""
 
-    def __init__(self, job: Job, rows: np.ndarray[Any, Any], depth: int) -> None:
-        self._place = {int(row): i for i, row in enumerate(rows)}
+    def __init__(
+        self, job: Job, rows: np.ndarray[Any, Any], depth: int, view: View | None = None
+    ) -> None:
+        asked_by = rows if view is None else np.arange(len(rows))
+        self._place = {int(row): i for i, row in enumerate(asked_by)}
         self._kept: list[np.ndarray[Any, Any]] = []
         backbone, prepared = job.backbone, job.data.prepared
+        inputs = prepared if view is None else ViewInputs(prepared, view)
         with torch.no_grad():
             for row in rows:
-                batch = backbone.preprocess.collate(prepared.gather([int(row)]))
+                batch = backbone.preprocess.collate(inputs.gather([int(row)]))
                 self._kept += backbone.split_hidden(backbone.hidden(batch, depth=depth), batch)
 
     def __len__(self) -> int:
