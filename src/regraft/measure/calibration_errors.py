@@ -186,8 +186,8 @@ def _sums(
     index: NDArray[np.intp], confidence: NDArray[np.float64], right: NDArray[np.float64], bins: int
 ) -> tuple[NDArray[np.intp], NDArray[np.float64], NDArray[np.float64]]:
     n = np.bincount(index, minlength=bins)
-    confidences = np.bincount(index, weights=confidence, minlength=bins)
-    return n, confidences, np.bincount(index, weights=right, minlength=bins)
+    confidences = np.bincount(index, weights=confidence, minlength=bins).astype(np.float64)
+    return n, confidences, np.bincount(index, weights=right, minlength=bins).astype(np.float64)
 
 
 def _mean_gap(

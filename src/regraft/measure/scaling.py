@@ -68,8 +68,14 @@ def fit_vector_scaling(logits: NDArray[np.floating], labels: NDArray[np.integer]
 
     start = np.concatenate([np.full(n_classes, unit / temperature), np.zeros(n_classes)])
     bounds = [(-_LARGEST * unit, _LARGEST * unit)] * n_classes + [(-_LARGEST, _LARGEST)] * n_classes
-    options = {"maxiter": _MOST_STEPS, "ftol": 1e-14, "gtol": 1e-9}
-    found = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds, options=options)
+    found = minimize(
+        loss,
+        start,
+        jac=True,
+        method="L-BFGS-B",
+        bounds=bounds,
+        options={"maxiter": _MOST_STEPS, "ftol": 1e-14, "gtol": 1e-9},
+    )
     best = np.asarray(found.x) if loss(np.asarray(found.x))[0] <= loss(start)[0] else start
     offset = best[n_classes:]
     return VectorScaling(scale=best[:n_classes] / unit, offset=offset - offset.mean())
