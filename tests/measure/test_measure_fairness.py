@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import f1_score
 
 from regraft.errors import ConfigError, ShapeError
-from regraft.measure.fairness import (
+from regraft.measure.groups import (
     by_group,
     demographic_parity_difference,
     equalized_odds_difference,

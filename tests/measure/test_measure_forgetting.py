@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from regraft.errors import ShapeError
-from regraft.measure.forgetting import (
+from regraft.measure.continual import (
     average_accuracy,
     backward_transfer,
     continual_scores,

@@ -10,7 +10,7 @@ from sklearn.isotonic import IsotonicRegression
 
 from regraft.errors import ShapeError
 from regraft.measure.convergence import area_under_curve, speed_up, time_to_reach
-from regraft.measure.label_efficiency import (
+from regraft.measure.label_savings import (
     area_under_log_n,
     data_saving_ratio,
     label_efficiency,

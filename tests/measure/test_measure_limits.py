@@ -17,7 +17,7 @@ from regraft.measure.limits import (
     rank_correlation,
     transfer_limits,
 )
-from regraft.measure.permutations import doubled_ranks, kendall_law, spearman_law
+from regraft.measure.rank_laws import doubled_ranks, kendall_law, spearman_law
 
 CELLS = st.lists(st.integers(0, 4), min_size=4, max_size=6)
 

@@ -12,7 +12,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import cross_val_predict
 
 from regraft.errors import ShapeError
-from regraft.measure.label_errors import label_errors
+from regraft.measure.confident_learning import label_errors
 from regraft.measure.slices import (
     cluster_slices,
     error_slices,

@@ -14,7 +14,7 @@ import numpy as np
 from scipy.stats import rankdata, t
 
 from regraft.errors import ShapeError
-from regraft.measure.permutations import MOST_EXACT, doubled_ranks, kendall_law, spearman_law
+from regraft.measure.rank_laws import MOST_EXACT, doubled_ranks, kendall_law, spearman_law
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -148,7 +148,9 @@ def _linear_fits(
     mean_x, mean_y = x.mean(axis=-1), y.mean(axis=-1)
     spread = ((x - mean_x[..., None]) ** 2).mean(axis=-1)
     together = ((x - mean_x[..., None]) * (y - mean_y[..., None])).mean(axis=-1)
-    slope = np.divide(together, spread, out=np.zeros_like(spread), where=spread > 1e-20)
+    # What equal errors leave of a slope is rounding.
+    is_felt = together > 1e-14 * np.abs(mean_y) * np.sqrt(spread)
+    slope = np.divide(together, spread, out=np.zeros_like(spread), where=is_felt & (spread > 1e-20))
     slope = np.maximum(slope, 0.0)
     floor = mean_y - slope * mean_x
     through_zero = np.maximum((x * y).sum(axis=-1) / (x * x).sum(axis=-1), 0.0)
