@@ -25,6 +25,7 @@ _TRUST = {
     "convergence_seconds": "convergence",
     "convergence_step": "convergence",
     "correlation_power": "limits",
+    "corruption_errors": "robustness",
     "critical_spearman": "limits",
     "data_saving_ratio": "label_savings",
     "demographic_parity_difference": "groups",

@@ -223,30 +223,30 @@ def _bounded(low: float, high: float) -> tuple[float | None, Bound]:
 
 
 def _needed(
-    logs: NDArray[np.float64], values: NDArray[np.float64], target: float
+    n_labels: NDArray[np.float64], values: NDArray[np.float64], target: float
 ) -> tuple[float, float]:
     """Return the range in which the number of labels for a target lies."""
-    first, last = float(np.exp(logs[0])), float(np.exp(logs[-1]))
+    first, last = float(n_labels[0]), float(n_labels[-1])
     if target > values[-1]:
         return last, float("inf")
     if target < values[0]:
         return 0.0, first
     # The first point at or above the target: a plateau is reached where it begins.
     at = int(np.searchsorted(values, target, side="left"))
-    if at == 0:
-        return first, first
+    if values[at] == target:
+        return float(n_labels[at]), float(n_labels[at])
     share = (target - values[at - 1]) / (values[at] - values[at - 1])
-    n = float(np.exp(logs[at - 1] + share * (logs[at] - logs[at - 1])))
+    n = float(n_labels[at - 1] * (n_labels[at] / n_labels[at - 1]) ** share)
     return n, n
 
 
 def _monotone(
     n_labels: NDArray[np.floating] | NDArray[np.integer], values: NDArray[np.floating]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return log n and the non-decreasing curve nearest to the values."""
+    """Return n and the non-decreasing curve nearest to the values."""
     _check(n_labels, values)
     fitted = isotonic_regression(values.astype(np.float64)).x
-    return np.log(n_labels.astype(np.float64)), np.asarray(fitted, dtype=np.float64)
+    return n_labels.astype(np.float64), np.asarray(fitted, dtype=np.float64)
 
 
 def _check(
