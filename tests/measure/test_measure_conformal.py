@@ -105,11 +105,15 @@ def test_quality_counts_sizes() -> None:
 
 def test_what_does_not_fit_is_refused() -> None:
     p = np.full((4, 2), 0.5)
-    with pytest.raises(ShapeError, match=r"calibration \(4, 2\) and labels \(3,\)"):
+    with pytest.raises(
+        ShapeError, match=r"conformal_sets: probabilities \(4, 2\) and labels \(3,\)"
+    ):
         conformal_sets(p, np.zeros(3, int), p)
     with pytest.raises(ShapeError, match="do not have the 2 classes"):
         conformal_sets(p, np.zeros(4, int), np.full((1, 3), 1 / 3))
     with pytest.raises(ShapeError, match="alpha 0"):
         conformal_threshold(np.zeros(3), alpha=0)
+    with pytest.raises(ShapeError, match="labels reach from -1 to 0, classes from 0 to 1"):
+        conformal_sets(p, np.array([0, 0, 0, -1]), p)
     with pytest.raises(ShapeError, match="set_quality"):
         set_quality(p > 0, np.zeros(3, int))

@@ -8,6 +8,7 @@ import numpy as np
 
 from regraft.errors import ShapeError
 from regraft.measure.calibration import ECE_BINS, bin_index
+from regraft.measure.shapes import check_probabilities
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -52,7 +53,7 @@ def ece_equal_mass(
         >>> ece_equal_mass(np.full((5, 2), [0.8, 0.2]), np.array([0, 0, 0, 1, 1])).__round__(6)
         0.2
     """
-    confidence, right = _top(probabilities, labels, bins)
+    confidence, right = _top(probabilities, labels, bins, "ece_equal_mass")
     return _mean_gap(equal_mass_index(confidence, bins), confidence, right, bins)
 
 
@@ -64,7 +65,7 @@ def ece_debiased(
     √max(0, Σ n_b/n · [(accuracy_b − confidence_b)² − accuracy_b (1 − accuracy_b) / (n_b − 1)])
     over equal-count bins. What is subtracted is the variance of accuracy_b, which the plain square
     counts as error. A bin of one item has no variance to subtract and is left out of the mean.
-    This is an l2 error: it is at least the l1 error of the same bins where that is unbiased.
+    It is an l2 error, never below the l1 error of the same gaps.
 
     Args:
         probabilities: Class probabilities, shape (N, C), N ≥ 1.
@@ -80,7 +81,7 @@ def ece_debiased(
     Reference:
         Kumar, Liang & Ma, Verified Uncertainty Calibration, NeurIPS 2019, section 5.
     """
-    confidence, right = _top(probabilities, labels, bins)
+    confidence, right = _top(probabilities, labels, bins, "ece_debiased")
     n, confidences, rights = _sums(equal_mass_index(confidence, bins), confidence, right, bins)
     kept = n > 1
     if not kept.any():
@@ -110,7 +111,7 @@ def ace(
     Reference:
         Nixon et al., Measuring Calibration in Deep Learning, CVPR Workshops 2019, eq. 3.
     """
-    _check(probabilities, labels, bins)
+    _check(probabilities, labels, bins, "ace")
     columns = probabilities.astype(np.float64).T
     gaps = [
         _mean_gap(equal_mass_index(p, bins), p, (labels == c).astype(np.float64), bins)
@@ -137,7 +138,7 @@ def classwise_ece(
     Reference:
         Kull et al., Beyond Temperature Scaling, NeurIPS 2019, eq. 4.
     """
-    _check(probabilities, labels, bins)
+    _check(probabilities, labels, bins, "classwise_ece")
     columns = probabilities.astype(np.float64).T
     gaps = [
         _mean_gap(bin_index(p, bins), p, (labels == c).astype(np.float64), bins)
@@ -167,17 +168,17 @@ def brier(probabilities: NDArray[np.floating], labels: NDArray[np.integer]) -> f
         >>> round(brier(np.full((3, 10), 0.1), np.array([0, 4, 9])), 6)
         0.9
     """
-    _check(probabilities, labels, 1)
+    check_probabilities(probabilities, labels, where="brier")
     gap = probabilities.astype(np.float64)
     gap[np.arange(len(labels)), labels] -= 1.0
     return float((gap**2).sum(axis=1).mean())
 
 
 def _top(
-    probabilities: NDArray[np.floating], labels: NDArray[np.integer], bins: int
+    probabilities: NDArray[np.floating], labels: NDArray[np.integer], bins: int, where: str
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return the highest probability of each item and whether its class is the label."""
-    _check(probabilities, labels, bins)
+    _check(probabilities, labels, bins, where)
     right = probabilities.argmax(axis=1) == labels
     return probabilities.max(axis=1).astype(np.float64), right.astype(np.float64)
 
@@ -197,16 +198,9 @@ def _mean_gap(
     return float(np.abs(rights - confidences).sum() / len(index))
 
 
-def _check(probabilities: NDArray[np.floating], labels: NDArray[np.integer], bins: int) -> None:
-    if probabilities.ndim != 2 or labels.shape != probabilities.shape[:1] or not len(labels):
-        raise ShapeError(
-            f"probabilities {probabilities.shape} and labels {labels.shape} do not fit. "
-            "Give (N, C) and (N,) with N of at least 1."
-        )
-    if labels.min() < 0 or labels.max() >= probabilities.shape[1]:
-        raise ShapeError(
-            f"labels reach from {labels.min()} to {labels.max()}, classes from 0 to "
-            f"{probabilities.shape[1] - 1}. Give class indices."
-        )
+def _check(
+    probabilities: NDArray[np.floating], labels: NDArray[np.integer], bins: int, where: str
+) -> None:
+    check_probabilities(probabilities, labels, where=where)
     if bins < 1:
-        raise ShapeError(f"{bins} bins hold nothing. Give at least 1.")
+        raise ShapeError(f"{bins} bins hold nothing. Give at least 1.", where=where)

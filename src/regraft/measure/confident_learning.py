@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from regraft.errors import ShapeError
+from regraft.measure.shapes import check_probabilities
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -56,7 +56,7 @@ def label_errors(probabilities: NDArray[np.floating], labels: NDArray[np.integer
     Reference:
         Northcutt, Jiang & Chuang, Confident Learning, JAIR 70 (2021), eq. 1-3 and section 3.2.
     """
-    _check(probabilities, labels)
+    check_probabilities(probabilities, labels, where="label_errors")
     wide = probabilities.astype(np.float64)
     n, n_classes = wide.shape
     given = np.eye(n_classes)[labels]
@@ -96,16 +96,3 @@ def _pruned(
     order = np.argsort(-kept.max(axis=1), kind="stable")
     order = order[np.isfinite(kept.max(axis=1)[order])]
     return order, best[order]
-
-
-def _check(probabilities: NDArray[np.floating], labels: NDArray[np.integer]) -> None:
-    if probabilities.ndim != 2 or labels.shape != probabilities.shape[:1] or not len(labels):
-        raise ShapeError(
-            f"label_errors: probabilities {probabilities.shape} and labels {labels.shape} do not "
-            "fit. Give (N, C) and (N,) with N of at least 1."
-        )
-    if labels.min() < 0 or labels.max() >= probabilities.shape[1]:
-        raise ShapeError(
-            f"label_errors: labels reach from {labels.min()} to {labels.max()}, classes from 0 to "
-            f"{probabilities.shape[1] - 1}. Give class indices."
-        )

@@ -13,6 +13,7 @@ import numpy as np
 
 from regraft.errors import ShapeError
 from regraft.measure.intervals import Interval, wilson
+from regraft.measure.shapes import check_probabilities
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -120,13 +121,10 @@ def conformal_sets(
         Shape (N, C), True where the class is in the item's set.
 
     Raises:
-        ShapeError: The shapes do not fit together, or alpha is outside (0, 1).
+        ShapeError: The shapes do not fit together, a label is not a class, or alpha is outside
+            (0, 1).
     """
-    if calibration.ndim != 2 or labels.shape != calibration.shape[:1]:
-        raise ShapeError(
-            f"conformal_sets: calibration {calibration.shape} and labels {labels.shape} do not "
-            "fit. Give (n, C) and (n,)."
-        )
+    check_probabilities(calibration, labels, where="conformal_sets")
     if probabilities.ndim != 2 or probabilities.shape[1] != calibration.shape[1]:
         raise ShapeError(
             f"conformal_sets: probabilities {probabilities.shape} do not have the "
@@ -164,11 +162,7 @@ def set_quality(sets: NDArray[np.bool_], labels: NDArray[np.integer]) -> SetQual
     Raises:
         ShapeError: The shapes do not fit together.
     """
-    if sets.ndim != 2 or labels.shape != sets.shape[:1] or not len(labels):
-        raise ShapeError(
-            f"set_quality: sets {sets.shape} and labels {labels.shape} do not fit. "
-            "Give (N, C) and (N,) with N of at least 1."
-        )
+    check_probabilities(sets.astype(np.float64), labels, where="set_quality")
     held, size = sets[np.arange(len(labels)), labels], sets.sum(axis=1)
     return SetQuality(
         coverage=wilson(int(held.sum()), len(labels)),

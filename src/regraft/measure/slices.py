@@ -11,6 +11,7 @@ from scipy.stats import hypergeom
 from regraft.errors import ShapeError
 from regraft.measure.comparison import ALPHA, holm
 from regraft.measure.intervals import Interval, wilson
+from regraft.measure.shapes import check_probabilities
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -209,17 +210,13 @@ def hardest_items(
     """Return the rows of the items whose right class has the lowest probability, lowest first.
 
     Args:
-        probabilities: Shape (N, C).
+        probabilities: Shape (N, C), N ≥ 1.
         labels: Class indices, shape (N,).
         most: How many to return at most.
 
     Raises:
-        ShapeError: The shapes do not fit together.
+        ShapeError: The shapes do not fit together, or a label is not a class.
     """
-    if probabilities.ndim != 2 or labels.shape != probabilities.shape[:1]:
-        raise ShapeError(
-            f"hardest_items: probabilities {probabilities.shape} and labels {labels.shape} do not "
-            "fit. Give (N, C) and (N,)."
-        )
+    check_probabilities(probabilities, labels, where="hardest_items")
     right = probabilities[np.arange(len(labels)), labels]
     return np.argsort(right, kind="stable")[:most]
