@@ -180,9 +180,7 @@ def test_texts_keep_what_they_must(text: str, name: str, severity: int, seed: in
         assert len(found) <= len(text)
         assert bool(found) == bool(text)
     if name == "case":
-        assert [one.lower() for one in found if one.isascii()] == [
-            one.lower() for one in text if one.isascii()
-        ]
+        assert all(new in (old, old.swapcase()) for new, old in zip(found, text, strict=True))
     if name == "truncation":
         assert text.startswith(found)
     if name == "word_drop":
