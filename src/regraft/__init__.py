@@ -31,6 +31,9 @@ _HOMES = {
     "TransferClassifier": "regraft.estimator",
 }
 
+_ROOMS = ("measure",)
+"""Rooms whose names are reached through them, as in ``rg.measure.ece``."""
+
 __all__ = [
     "Backbone",
     "Protocol",
@@ -45,6 +48,8 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     """Import a public name from its home when it is first used (PEP 562)."""
+    if name in _ROOMS:
+        return import_module(f"regraft.{name}")
     if name not in _HOMES:
         raise AttributeError(f"module 'regraft' has no attribute {name!r}")
     return getattr(import_module(_HOMES[name]), name)
