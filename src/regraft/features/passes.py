@@ -65,8 +65,10 @@ def passed(
     backbone.module.eval()
     is_text = backbone.preprocess.kind == "text"
     lengths = prepared.lengths()
+    sizes = _activations(backbone, lengths)
+    most = _ACTIVATION_BYTES.get(device.type, _ACCELERATOR_BYTES) // 4
     for window in _windows(lengths) if is_text else [np.arange(len(lengths))]:
-        batches = _batches(window, lengths, _most_per_batch(backbone, device.type))
+        batches = _batches(window, sizes, most)
         read = ((rows, prepared.gather(rows)) for rows in batches)
         found: dict[int, Sequence[np.ndarray[Any, Any]]] = {}
         first = int(window.min()) if len(window) else 0
@@ -100,29 +102,29 @@ def _windows(lengths: np.ndarray[Any, Any]) -> Iterator[np.ndarray[Any, Any]]:
         yield window[np.argsort(-lengths[window], kind="stable")]
 
 
-def _batches(
-    rows: np.ndarray[Any, Any], lengths: np.ndarray[Any, Any], most: int
-) -> Iterator[np.ndarray[Any, Any]]:
-    """Cut rows, longest first, into batches that hold at most so much, padding included.
+def _activations(backbone: Backbone, lengths: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Return about how many values the widest activations of each item hold."""
+    of_width = _FEED_FORWARD * backbone.width
+    if backbone.preprocess.kind == "text":
+        return np.asarray(lengths * of_width)
+    return np.asarray(np.maximum(lengths * _EARLY_MAPS, of_width))
 
-    A batch that is half full ends where the items get shorter: without padding there is no mask to
+
+def _batches(
+    rows: np.ndarray[Any, Any], sizes: np.ndarray[Any, Any], most: int
+) -> Iterator[np.ndarray[Any, Any]]:
+    """Cut rows, largest first, into batches that hold at most so much, padding included.
+
+    A batch that is half full ends where the items get smaller: without padding there is no mask to
     be made or added, and each item is computed as if it were alone.
     """
     start = 0
     while start < len(rows):
-        longest = max(1, int(lengths[rows[start]]))
-        stop = min(start + max(1, most // longest), len(rows))
-        half = start + max(1, most // (2 * longest))
+        largest = max(1, int(sizes[rows[start]]))
+        stop = min(start + max(1, most // largest), len(rows))
+        half = start + max(1, most // (2 * largest))
         if half < stop:
-            shorter = np.flatnonzero(np.diff(lengths[rows[half - 1 : stop]]))
-            stop = half + int(shorter[0]) if len(shorter) else stop
+            smaller = np.flatnonzero(np.diff(sizes[rows[half - 1 : stop]]))
+            stop = half + int(smaller[0]) if len(smaller) else stop
         yield rows[start:stop]
         start = stop
-
-
-def _most_per_batch(backbone: Backbone, device: str) -> int:
-    """Return the most that a batch may hold: tokens of texts, else values."""
-    values = _ACTIVATION_BYTES.get(device, _ACCELERATOR_BYTES) // 4
-    if backbone.preprocess.kind == "text":
-        return values // (_FEED_FORWARD * backbone.width)
-    return values // _EARLY_MAPS

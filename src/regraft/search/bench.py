@@ -9,10 +9,17 @@ import numpy as np
 import torch
 
 from regraft.engine.job import RunData
-from regraft.features.table import pooled_features, prefix_activations, prepare_inputs
+from regraft.features.table import (
+    features_and_prefixes,
+    has_features,
+    prefix_activations,
+    prepare_inputs,
+)
 from regraft.tasks.items import Decoded
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
     from regraft.backbones.backbone import Backbone
     from regraft.backbones.precision import Precision
     from regraft.features.store import ArrayStore, Cache
@@ -20,7 +27,10 @@ if TYPE_CHECKING:
     from regraft.tasks.task import Task
 
 PREFIX_BYTES = 2 << 30
-"""Largest prefix kept on disk for one depth; above it a run computes its prefix at each step."""
+"""Largest prefix kept on disk for one depth; above it a run computes its prefix at each step.
+
+What is kept of the pass for the features is no more than this for all depths together.
+"""
 
 
 @final
@@ -38,6 +48,7 @@ class Bench:
         self._cache = cache
         self._precision: Precision = precision
         self._prefixes: dict[int, ArrayStore | None] = {}
+        self._expected: list[int] = []
 
     def at(self, precision: Precision) -> Bench:
         """Return the same bench in a precision."""
@@ -50,14 +61,25 @@ class Bench:
 
     @cached_property
     def features(self) -> np.ndarray[Any, Any]:
-        """The pooled features of the pretrained backbone, shape (n, width)."""
-        return pooled_features(
+        """The pooled features of the pretrained backbone, shape (n, width).
+
+        Where a pass is needed for them, it keeps the prefixes that are expected to be asked for.
+        """
+        has = has_features(self._cache, self.backbone, items=self.items, precision=self._precision)
+        features, prefixes = features_and_prefixes(
             self._cache,
             self.backbone,
             self.prepared,
             items=self.items,
+            depths=() if has else self._affordable(),
             precision=self._precision,
         )
+        self._prefixes |= prefixes
+        return features
+
+    def expect(self, depths: Iterable[int]) -> None:
+        """Note depths whose prefixes will be asked for, beside those noted before."""
+        self._expected += [depth for depth in depths if depth not in self._expected]
 
     def prefix(self, depth: int) -> ArrayStore | None:
         """Return the hidden states that block `depth` receives, or None if they are too large."""
@@ -102,7 +124,7 @@ class Bench:
         )
 
     def _keep_prefix(self, depth: int) -> ArrayStore | None:
-        if self._prefix_bytes(depth) > PREFIX_BYTES:
+        if self._prefix_bytes([depth])[0] > PREFIX_BYTES:
             return None
         return prefix_activations(
             self._cache,
@@ -113,10 +135,18 @@ class Bench:
             precision=self._precision,
         )
 
-    def _prefix_bytes(self, depth: int) -> int:
-        """Return the size of the whole prefix, judged by the longest item."""
+    def _affordable(self) -> list[int]:
+        """Return the expected depths, as many as may be kept together and are not kept yet."""
+        depths = [depth for depth in self._expected if depth not in self._prefixes]
+        if not depths or not len(self.items):
+            return []
+        total = np.cumsum(self._prefix_bytes(depths))
+        return depths[: int((total <= PREFIX_BYTES).sum())]
+
+    def _prefix_bytes(self, depths: Sequence[int]) -> list[int]:
+        """Return the size of each whole prefix, judged by the longest item."""
         longest = int(np.argmax(self.prepared.lengths()))
         batch = self.backbone.preprocess.collate(self.prepared.gather(np.array([longest])))
         with torch.no_grad():
-            hidden = self.backbone.hidden(batch, depth=depth)
-        return hidden.numel() * hidden.element_size() * len(self.items)
+            hidden, _ = self.backbone.seen(batch, depths=depths, pooled=False)
+        return [one.numel() * one.element_size() * len(self.items) for one in hidden]
