@@ -10,7 +10,11 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from regraft.backbones.backbone import Backbone
+from regraft.backbones.blocks import find_blocks
 from regraft.backbones.loading import load_backbone
+from regraft.backbones.precision import autocast
+from regraft.backbones.preprocess import ArrayPreprocess
 from regraft.errors import DataError, ShapeError
 from regraft.features import passes
 from regraft.features.passes import Wanted, passed
@@ -27,8 +31,6 @@ from small_backbones import WORDS, save_all
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    from regraft.backbones.backbone import Backbone
 
 N = 41
 FAMILIES = ("bert", "vit", "resnet", "plain")
@@ -199,6 +201,62 @@ def test_a_block_that_writes_over_its_input_does_not_change_what_is_kept(
     ((kept, _), *_) = passed(backbone, prepared, Wanted((2,), pooled=True), "fp32")
     assert np.abs(kept[0]).max() > 0
     assert np.array_equal(kept[0], hidden[0])
+
+
+class TypedByItsWeight(torch.nn.Module):
+    """Computes all in the type of its layer's weight, which autocast would not."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.blocks_ = torch.nn.ModuleList([torch.nn.Linear(9, 9), torch.nn.Linear(9, 9)])
+
+    def forward(self, values: torch.Tensor) -> torch.Tensor:
+        values = values.to(self.blocks_[0].weight.dtype).exp()
+        for block in self.blocks_:
+            values = values + block(values)
+        return values
+
+
+@pytest.mark.parametrize("family", [*FAMILIES, "typed"])
+def test_weights_in_bf16_change_no_number_and_are_put_back(
+    backbones: dict[str, Backbone], tmp_path: Path, family: str
+) -> None:
+    if family == "typed":
+        backbone, items = array_backbone(TypedByItsWeight()), array_items()
+    else:
+        backbone = backbones[family]
+        items = some_items(backbone.preprocess.kind)
+    before = backbone.copy().digest
+    prepared = prepare_inputs(Cache(tmp_path), backbone.preprocess, items)
+    batches = list(passed(backbone, prepared, Wanted(pooled=True), "bf16"))
+    found = np.concatenate([one for (batch,) in batches for one in [np.stack(batch)]])
+    assert backbone.copy().digest == before
+    assert all(one.dtype == torch.float32 for one in backbone.module.parameters())
+    rows = np.flatnonzero(prepared.lengths() == prepared.lengths()[0])[:2]
+    with torch.no_grad(), autocast("bf16", "cpu"):
+        plain = backbone.features(backbone.preprocess.collate(prepared.gather(rows))).float()
+    np.testing.assert_allclose(found[rows], plain.numpy(), atol=0.01, rtol=0.01)
+    assert bool(passes._lowered(backbone, "cpu")) == (family != "typed")
+
+
+def array_backbone(module: torch.nn.Module) -> Backbone:
+    backbone = Backbone(
+        reference="test",
+        module=module,
+        preprocess=ArrayPreprocess({"shape": [9]}, where="test"),
+        blocks=find_blocks(module),
+        roles={},
+        pooling="output",
+        by_keyword=False,
+        fresh=lambda: module,
+    )
+    backbone.set_probe({"values": torch.randn(3, 9, generator=torch.Generator().manual_seed(0))})
+    return backbone
+
+
+def array_items() -> Items:
+    rng = np.random.default_rng(0)
+    return items_from(list(rng.normal(size=(N, 9)).astype(np.float32)), "array")
 
 
 def test_a_depth_beyond_the_blocks_is_refused_and_leaves_nothing(
