@@ -33,8 +33,8 @@ SQUEEZENET = Path(__file__).resolve().parents[1] / "examples" / "squeezenet.py"
 BATCH, LONGEST = 32, 256
 LINES = {
     "ids": ("texts, from token ids", "plain loop, fp32", 4.0),
-    "fp32": ("texts, from sentences, fp32", "sentence-transformers, fp32", 1.1),
-    "bf16": ("texts, from sentences, bf16", "sentence-transformers, bf16", 1.1),
+    "fp32": ("texts, from sentences", "sentence-transformers, fp32", 1.1),
+    "bf16": ("texts, from sentences", "sentence-transformers, bf16", 1.1),
     "images": ("images, from files", "plain loop, fp32", None),
 }
 
@@ -64,7 +64,7 @@ def squeezenet() -> str:
 
 
 def regraft(line: str, asked: argparse.Namespace) -> tuple[float, Any]:
-    """Return the seconds of regraft's side, and the features."""
+    """Return the seconds of regraft's side, and the features; say in which precision."""
     from tempfile import TemporaryDirectory
 
     from regraft.backbones.loading import load_backbone
@@ -81,7 +81,8 @@ def regraft(line: str, asked: argparse.Namespace) -> tuple[float, Any]:
         cache, precision = Cache(Path(folder)), line
         if line in ("ids", "images"):
             known = prepare_inputs(Cache(Path(before)), backbone.preprocess, items)
-            precision = measure_precision(backbone, known)["precision"]
+            precision = asked.precision or measure_precision(backbone, known)["precision"]
+        print(precision)
         started = time.perf_counter()
         prepared = known if line == "ids" else prepare_inputs(cache, backbone.preprocess, items)
         features = pooled_features(cache, backbone, prepared, items=items, precision=precision)
@@ -178,6 +179,21 @@ def one_side(asked: argparse.Namespace) -> None:
     print(len(features) / seconds)
 
 
+def run_side(
+    line: str, side: str, out: Path, asked: argparse.Namespace
+) -> tuple[float, Any, str | None]:
+    """Run one side in a process of its own; return its items per second, features, precision."""
+    import numpy as np
+
+    one = ["--side", side, "--line", line, "--out", str(out)]
+    one += ["--items", str(asked.items), "--threads", str(asked.threads)]
+    for name in ("backbone", "precision"):
+        one += [f"--{name}", getattr(asked, name)] if getattr(asked, name) else []
+    command = [sys.executable, __file__, *one]
+    words = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout.split()
+    return float(words[-1]), np.load(out), words[-2] if side == "regraft" else None
+
+
 def measured(line: str, asked: argparse.Namespace) -> dict[str, Any]:
     """Return both sides' items per second, and the least cosine between their features."""
     from tempfile import TemporaryDirectory
@@ -185,21 +201,19 @@ def measured(line: str, asked: argparse.Namespace) -> dict[str, Any]:
     import numpy as np
 
     rates: dict[str, list[float]] = {"regraft": [], "peer": []}
-    features = {}
-    passed_on = ["--items", str(asked.items), "--threads", str(asked.threads)]
-    passed_on += ["--backbone", asked.backbone] if asked.backbone else []
+    features, precisions = {}, set()
     with TemporaryDirectory() as folder:
         for _ in range(asked.rounds):
             for side, found in rates.items():
-                out = Path(folder) / f"{side}.npy"
-                one = ["--side", side, "--line", line, "--out", str(out)]
-                command = [sys.executable, __file__, *one, *passed_on]
-                done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
-                found.append(float(done.stdout.split()[-1]))
-                features[side] = np.load(out)
+                rate, features[side], precision = run_side(
+                    line, side, Path(folder) / f"{side}.npy", asked
+                )
+                found.append(rate)
+                precisions |= {precision} if precision else set()
     ours, theirs = (one / np.linalg.norm(one, axis=1, keepdims=True) for one in features.values())
     return {
         **{side: statistics.median(found) for side, found in rates.items()},
+        "precision": " and ".join(sorted(precisions)),
         "rounds": rates,
         "least_cosine": float((ours * theirs).sum(axis=1).min()),
     }
@@ -212,6 +226,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--backbone", help="another text model's folder than MiniLM's")
+    parser.add_argument("--precision", choices=("fp32", "bf16"), help="not the one that it chooses")
     parser.add_argument("--lines", nargs="+", choices=LINES, default=list(LINES))
     parser.add_argument("--side", choices=("regraft", "peer"))
     parser.add_argument("--line", choices=LINES)
@@ -223,10 +238,11 @@ def main() -> None:
     for line in asked.lines:
         title, peer, must = LINES[line]
         found[line] = one = measured(line, asked)
+        ours, theirs = one["regraft"], one["peer"]
+        bound = f" (at least {must}×)" if must else ""
         print(
-            f"{title}: regraft {one['regraft']:.1f} items/s, {peer} {one['peer']:.1f} items/s: "
-            f"{one['regraft'] / one['peer']:.2f}×{f' (at least {must}×)' if must else ''}, "
-            f"cosine at least {one['least_cosine']:.4f}",
+            f"{title}: regraft in {one['precision']} {ours:.1f} items/s, {peer} {theirs:.1f} "
+            f"items/s: {ours / theirs:.2f}×{bound}; cosine at least {one['least_cosine']:.4f}",
             flush=True,
         )
     asked.out.parent.mkdir(parents=True, exist_ok=True)
