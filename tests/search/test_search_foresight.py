@@ -8,14 +8,17 @@ import pytest
 
 from regraft.backbones.loading import load_backbone
 from regraft.config.protocol import load_protocol, resolve_protocol
+from regraft.events import Done
 from regraft.features.store import Cache
 from regraft.search.advisor import purse_of
 from regraft.search.arms import study_arms
 from regraft.search.bench import Bench
 from regraft.search.costs import CostModel
 from regraft.search.foresight import foresee_prefixes, prefix_depths
+from regraft.search.ladder import Ladder
 from regraft.tasks.items import items_from
 from small_backbones import bert_config, save_text
+from small_search import around, small_study, with_a_short_scratch
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -112,3 +115,17 @@ def test_a_backbone_that_cannot_be_cut_has_no_prefix(backbone: Backbone) -> None
     uncut.can_cut = False
     protocol = resolve_protocol(load_protocol("lp-ft-upper"))
     assert prefix_depths(protocol, uncut, kind="text") == ()
+
+
+def test_a_study_keeps_its_candidates_prefix_before_the_candidate_runs(tmp_path: Path) -> None:
+    study = with_a_short_scratch(small_study(tmp_path, ["lp-ft-upper"]))
+    ladder = Ladder(around(study), study.task)
+    entries = tmp_path / "cache"
+    for event in ladder.events(study.arms, seeds=1):
+        if isinstance(event, Done) and len(list(entries.glob("*.arrays"))) > 1:
+            break
+    assert {one.arm.role for one in ladder.outcomes} == {
+        "control_without_transfer",
+        "control_without_fine_tuning",
+    }
+    assert len(list(entries.glob("*.arrays"))) == 3  # prepared items, features, one prefix
