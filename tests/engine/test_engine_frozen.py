@@ -17,6 +17,7 @@ from regraft.engine.job import fold_stages
 from regraft.engine.meter import Meter
 from regraft.engine.randomness import RunRandomness
 from regraft.events import Step
+from regraft.search.foresight import prefix_depths
 from small_jobs import (
     FAMILIES,
     PROTOCOLS,
@@ -133,6 +134,8 @@ def test_a_kept_prefix_changes_no_result(
 
     kept = done(events_of(replace(one, data=replace(one.data, prefix=prefix))))
     assert asked
+    foreseen = prefix_depths(protocol, backbone, kind=backbone.preprocess.kind)
+    assert sorted(set(asked), reverse=True) == list(foreseen)
     whole = done(events_of(replace(one, data=replace(one.data, prefix=lambda _: None))))
     assert np.allclose(kept.arrays["logits"], whole.arrays["logits"], atol=1e-5)
     histories = [ended.summary["stages"][0]["history"] for ended in (kept, whole)]

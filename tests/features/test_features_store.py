@@ -16,8 +16,10 @@ from regraft.errors import LedgerError, ShapeError
 from regraft.features.store import Cache
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
+
+    from regraft.features.store import Batches
 
 ARRAYS = [np.arange(n, dtype=np.int32) for n in (3, 0, 5, 1)]
 KEY = {"what": "test"}
@@ -159,13 +161,84 @@ Cache(Path(sys.argv[1])).array_store({"what": "test"}, 4, produce)
 """
 
 
-def test_a_killed_writer_leaves_nothing_that_is_read_or_kept(tmp_path: Path) -> None:
-    done = subprocess.run([sys.executable, "-c", KILLED, str(tmp_path)], check=False)
+KILLED_TWICE = (
+    KILLED.replace("yield [", "yield [[")
+    .replace("int32)]", "int32)]] * 2")
+    .replace(
+        """array_store({"what": "test"}, 4, produce""",
+        """array_stores([{"what": "test"}, {"what": "other"}], 4, lambda _: produce()""",
+    )
+)
+
+
+@pytest.mark.parametrize(("code", "entries"), [(KILLED, 1), (KILLED_TWICE, 2)])
+def test_a_killed_writer_leaves_nothing_that_is_read_or_kept(
+    tmp_path: Path, code: str, entries: int
+) -> None:
+    done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=False)
     assert done.returncode == -signal.SIGKILL
-    assert [path.suffix for path in tmp_path.iterdir()] == [".part"]
+    assert [path.suffix for path in tmp_path.iterdir()] == [".part"] * entries
     store = Cache(tmp_path).array_store(KEY, 4, Counted(ARRAYS))
     assert store[2].tolist() == [0, 1, 2, 3, 4]
     assert [path.suffix for path in tmp_path.iterdir()] == [".arrays"]
+
+
+OTHER = {"what": "other"}
+
+
+def doubled(missing: Sequence[int]) -> Batches:
+    """Produce for each missing place the arrays, times the place plus one."""
+    for start in range(0, len(ARRAYS), 2):
+        yield [[(place + 1) * one for one in ARRAYS[start : start + 2]] for place in missing]
+
+
+def test_several_entries_are_built_side_by_side_and_only_what_is_missing(tmp_path: Path) -> None:
+    cache, asked = Cache(tmp_path), []
+
+    def produce(missing: Sequence[int]) -> Batches:
+        asked.append(list(missing))
+        return doubled(missing)
+
+    keys = [KEY, OTHER, {"what": "third"}]
+    assert not cache.holds(OTHER, 4)
+    cache.array_stores([OTHER], 4, doubled)
+    assert cache.holds(OTHER, 4)
+    assert not cache.holds(OTHER, 5)
+    stores = cache.array_stores(keys, 4, produce)
+    assert asked == [[0, 2]]
+    assert [store[2].tolist() for store in stores] == [
+        [factor * value for value in range(5)] for factor in (1, 1, 3)
+    ]
+    cache.array_stores(keys, 4, produce)
+    assert asked == [[0, 2]]
+    again = cache.array_store(KEY, 4, Counted(ARRAYS))
+    assert [again[i].tolist() for i in range(4)] == [one.tolist() for one in ARRAYS]
+
+
+def test_where_one_of_several_entries_fails_none_is_left(tmp_path: Path) -> None:
+    closed = []
+
+    def uneven(missing: Sequence[int]) -> Batches:
+        try:
+            yield [ARRAYS[:2], ARRAYS[:2]]
+            yield [ARRAYS[2:], [np.ones(2), np.ones(2)]]
+        finally:
+            closed.append(missing)
+
+    with pytest.raises(ShapeError, match=r"must share a dtype, not <i4 and float64"):
+        Cache(tmp_path).array_stores([KEY, OTHER], 4, uneven)
+    assert closed
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_of_several_entries_beyond_the_budget_the_last_stays_and_all_can_be_read(
+    tmp_path: Path,
+) -> None:
+    cache = Cache(tmp_path, most_bytes=100)
+    stores = cache.array_stores([KEY, OTHER], 4, doubled)
+    assert len(kept(tmp_path)) == 1
+    assert cache.holds(OTHER, 4)
+    assert [store[2].tolist() for store in stores] == [[0, 1, 2, 3, 4], [0, 2, 4, 6, 8]]
 
 
 def test_the_cache_may_be_deleted_at_any_time(tmp_path: Path) -> None:

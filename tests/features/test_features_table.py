@@ -13,7 +13,7 @@ from regraft.backbones.blocks import find_blocks
 from regraft.backbones.images import ImagePreprocess, image_spec
 from regraft.backbones.preprocess import TextPreprocess
 from regraft.errors import BackboneError
-from regraft.features import table
+from regraft.features import passes
 from regraft.features.store import Cache
 from regraft.features.table import pooled_features, prefix_activations, prepare_inputs
 from regraft.tasks.items import Items, items_from
@@ -129,7 +129,7 @@ def test_windows_do_not_mix_items_up(tmp_path: Path, monkeypatch: pytest.MonkeyP
     backbone, items = texts()
     prepared = prepare_inputs(Cache(tmp_path), backbone.preprocess, items)
     whole = pooled_features(Cache(tmp_path / "a"), backbone, prepared, items=items)
-    monkeypatch.setattr(table, "_WINDOW", 20)
+    monkeypatch.setattr(passes, "_WINDOW_TOKENS", 100)
     parts = pooled_features(Cache(tmp_path / "b"), backbone, prepared, items=items)
     np.testing.assert_allclose(parts, whole, atol=1e-5)
 

@@ -130,20 +130,49 @@ class Backbone:
         Raises:
             ShapeError: There is no such block.
         """
-        kept: list[torch.Tensor] = []
+        return self.seen(batch, depths=(depth,), pooled=False)[0][0]
 
-        def keep(_: nn.Module, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> None:
-            kept.append(arguments[0] if arguments else next(iter(keywords.values())))
-            raise _ReachedError
+    def seen(
+        self, batch: Mapping[str, torch.Tensor], *, depths: Sequence[int], pooled: bool
+    ) -> tuple[list[torch.Tensor], torch.Tensor | None]:
+        """Return what the blocks at some depths receive and the pooled features, from one pass.
 
-        handle = self._block(depth).register_forward_pre_hook(keep, with_kwargs=True)
+        Where no features are asked for, the pass ends at the last of the blocks.
+
+        Raises:
+            ShapeError: There is no such block.
+        """
+        blocks = {depth: self._block(depth) for depth in depths}
+        kept: dict[int, torch.Tensor] = {}
+
+        def keep(depth: int, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> None:
+            if depth in kept:
+                return
+            kept[depth] = arguments[0] if arguments else next(iter(keywords.values()))
+            if not pooled and len(kept) == len(blocks):
+                raise _ReachedError
+            kept[depth] = kept[depth].clone()  # the pass goes on, and may write over it in place
+
+        handles = [
+            block.register_forward_pre_hook(
+                lambda _, arguments, keywords, at=depth: keep(at, arguments, keywords),
+                with_kwargs=True,
+            )
+            for depth, block in blocks.items()
+        ]
+        features: torch.Tensor | None = None
         try:
-            self._forward(batch)
+            output = self._forward(batch)
+            features = self._pool(output, batch) if pooled else None
         except _ReachedError:
-            return kept[0]
+            pass
         finally:
-            handle.remove()
-        raise ShapeError(f"block {self.blocks[depth]} is not on the forward path.")
+            for handle in handles:
+                handle.remove()
+        for depth in depths:
+            if depth not in kept:
+                raise ShapeError(f"block {self.blocks[depth]} is not on the forward path.")
+        return [kept[depth] for depth in depths], features
 
     def features_from(
         self, hidden: torch.Tensor, batch: Mapping[str, torch.Tensor], *, depth: int

@@ -14,7 +14,7 @@ import shutil
 import tempfile
 import time
 import zlib
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Protocol, final
 
@@ -25,7 +25,10 @@ from regraft.errors import LedgerError, ShapeError
 from regraft.hashing import digest_json
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+
+    Batches = Generator[Sequence[Sequence[np.ndarray[Any, Any]]]]
+    """For some next items, the arrays of each of several entries."""
 
 _FORMAT = 2
 _TAIL = 41  # two numbers of 20 characters and a line's end
@@ -125,21 +128,48 @@ class Cache:
             LedgerError: The disk is full or the folder cannot be written.
             ShapeError: What is produced is not n arrays of one dtype.
         """
-        path = self._root / f"{digest_json(key)[:32]}.arrays"
+        (store,) = self.array_stores([key], n, lambda _: ((batch,) for batch in produce()))
+        return store
+
+    def array_stores(
+        self,
+        keys: Sequence[dict[str, Any]],
+        n: int,
+        produce: Callable[[Sequence[int]], Batches],
+    ) -> list[ArrayStore]:
+        """Open the entries of some keys; build those that are missing side by side.
+
+        Each is written whole or not at all, and none where producing any of them fails.
+
+        Args:
+            keys: As `array_store` takes one; no two are alike.
+            n: Number of items of each.
+            produce: Takes the places in `keys` of what is missing; yields, for some next items,
+                the arrays of each of these entries in turn.
+
+        Raises:
+            LedgerError: The disk is full or the folder cannot be written.
+            ShapeError: What is produced of an entry is not n arrays of one dtype.
+        """
+        paths = [self._path(key) for key in keys]
+        built: list[int] = []
         for _ in range(_TRIES):  # another process may clear the folder in between
-            header = _valid_header(path)
-            if header is not None and len(header["shapes"]) == n:
-                try:
-                    store = ArrayStore(path, header)
-                    _note_use(path)
-                except FileNotFoundError:
-                    continue
-                return store
-            self._build(path, key, n, produce)
+            stores = [_opened(path, n) for path in paths]
+            found = [store for store in stores if store is not None]
+            if len(found) == len(keys):
+                if built:
+                    self._make_room(keep=paths[built[-1]])
+                return found
+            built = [place for place, store in enumerate(stores) if store is None]
+            self._build([(paths[i], keys[i]) for i in built], n, produce(built))
         raise LedgerError(
             "an entry of the cache vanished while it was used. Do not clear it during a study.",
             where=str(self._root),
         )
+
+    def holds(self, key: dict[str, Any], n: int) -> bool:
+        """Whether the entry of a key is there, whole."""
+        return _opened(self._path(key), n) is not None
 
     def clear(self) -> int:
         """Delete all entries; return the bytes that this frees."""
@@ -151,32 +181,30 @@ class Cache:
         """Return the bytes of all entries."""
         return sum(size for _, size, _ in self._files("*"))
 
+    def _path(self, key: dict[str, Any]) -> Path:
+        return self._root / f"{digest_json(key)[:32]}.arrays"
+
     def _build(
         self,
-        path: Path,
-        key: dict[str, Any],
+        entries: Sequence[tuple[Path, dict[str, Any]]],
         n: int,
-        produce: Callable[[], Iterable[Sequence[np.ndarray[Any, Any]]]],
+        batches: Batches,
     ) -> None:
+        """Write the entries under temporary names, then rename them all."""
         with _writing(self._root):
             self._root.mkdir(parents=True, exist_ok=True)
             self._sweep()
-            handle, name = tempfile.mkstemp(
-                dir=self._root, prefix=f"{os.getpid()}-", suffix=".part"
-            )
-        temporary = Path(name)
-        try:
-            file = os.fdopen(handle, "wb")
-            try:
-                _write(file, key, n, produce(), root=self._root)
-            finally:
-                with _writing(self._root):  # closing writes what is left; the disk may be full
-                    file.close()
+        with ExitStack() as stack:
+            stack.enter_context(closing(batches))  # what it started ends with it
+            writers = [stack.enter_context(_new_entry(self._root, key)) for _, key in entries]
+            for batch in batches:
+                for writer, arrays in zip(writers, batch, strict=True):
+                    writer.add(arrays)
+            for writer in writers:
+                writer.finish(n)
             with _writing(self._root):
-                temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
-        self._make_room(keep=path)
+                for writer, (path, _) in zip(writers, entries, strict=True):
+                    writer.path.replace(path)
 
     def _make_room(self, *, keep: Path) -> None:
         """Delete what was opened longest ago until the entries fit in the budget."""
@@ -230,42 +258,81 @@ def _writing(root: Path) -> Iterator[None]:
         ) from error
 
 
-def _write(
-    file: IO[bytes],
-    key: dict[str, Any],
-    n: int,
-    batches: Iterable[Sequence[np.ndarray[Any, Any]]],
-    *,
-    root: Path,
-) -> None:
-    """Write the values of all items, then their shapes and checksum, and bring it to the disk."""
-    shapes: list[list[int]] = []
-    checksum, size, dtype = 0, 0, ""
-    for batch in batches:
-        for array in batch:
-            dtype = dtype or array.dtype.str
-            if array.dtype.str != dtype:
-                raise ShapeError(f"stored items must share a dtype, not {dtype} and {array.dtype}.")
-            raw = array.tobytes()
-            checksum, size = zlib.crc32(raw, checksum), size + len(raw)
-            shapes.append(list(array.shape))
-            with _writing(root):
-                file.write(raw)
-    if len(shapes) != n:
-        raise ShapeError(f"{len(shapes)} items were produced to be stored, not {n}.")
-    header = {
-        "format": _FORMAT,
-        "dtype": dtype or "<f4",
-        "checksum": checksum,
-        "bytes": size,
-        "key": key,
-        "shapes": shapes,
-    }
-    text = json.dumps(header).encode()
+@contextmanager
+def _new_entry(root: Path, key: dict[str, Any]) -> Iterator[_Writer]:
+    """Open an entry under a temporary name, which is gone at the end unless it was renamed."""
     with _writing(root):
-        file.write(text + f"{len(text):<20d}{zlib.crc32(text):<20d}\n".encode())
-        file.flush()
-        os.fsync(file.fileno())
+        handle, name = tempfile.mkstemp(dir=root, prefix=f"{os.getpid()}-", suffix=".part")
+    file = os.fdopen(handle, "wb")
+    try:
+        yield _Writer(Path(name), file, key)
+    finally:
+        try:
+            with _writing(root):  # closing writes what is left; the disk may be full
+                file.close()
+        finally:
+            Path(name).unlink(missing_ok=True)
+
+
+@final
+class _Writer:
+    """An entry in the making: the values of all items, then their shapes and checksum."""
+
+    def __init__(self, path: Path, file: IO[bytes], key: dict[str, Any]) -> None:
+        self.path = path
+        self._file, self._key = file, key
+        self._shapes: list[list[int]] = []
+        self._checksum, self._size, self._dtype = 0, 0, ""
+
+    def add(self, arrays: Sequence[np.ndarray[Any, Any]]) -> None:
+        """Write the values of some next items."""
+        for array in arrays:
+            self._dtype = self._dtype or array.dtype.str
+            if array.dtype.str != self._dtype:
+                raise ShapeError(
+                    f"stored items must share a dtype, not {self._dtype} and {array.dtype}."
+                )
+            raw = array.tobytes()
+            self._checksum, self._size = zlib.crc32(raw, self._checksum), self._size + len(raw)
+            self._shapes.append(list(array.shape))
+            with _writing(self.path.parent):
+                self._file.write(raw)
+
+    def finish(self, n: int) -> None:
+        """Write shapes and checksum and bring all to the disk.
+
+        Raises:
+            ShapeError: Not n items were written.
+        """
+        if len(self._shapes) != n:
+            raise ShapeError(f"{len(self._shapes)} items were produced to be stored, not {n}.")
+        header = {
+            "format": _FORMAT,
+            "dtype": self._dtype or "<f4",
+            "checksum": self._checksum,
+            "bytes": self._size,
+            "key": self._key,
+            "shapes": self._shapes,
+        }
+        text = json.dumps(header).encode()
+        with _writing(self.path.parent):
+            self._file.write(text + f"{len(text):<20d}{zlib.crc32(text):<20d}\n".encode())
+            self._file.flush()
+            os.fsync(self._file.fileno())
+            self._file.close()
+
+
+def _opened(path: Path, n: int) -> ArrayStore | None:
+    """Open an entry and mark it as used now; None where it is not there, whole."""
+    header = _valid_header(path)
+    if header is None or len(header["shapes"]) != n:
+        return None
+    try:
+        store = ArrayStore(path, header)
+        _note_use(path)
+    except FileNotFoundError:
+        return None
+    return store
 
 
 _VERIFIED: set[tuple[str, int, int, int]] = set()

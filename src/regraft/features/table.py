@@ -2,29 +2,31 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
-from regraft.backbones.precision import autocast
 from regraft.errors import BackboneError
+from regraft.features.ahead import ahead
+from regraft.features.passes import Wanted, passed
 from regraft.hashing import digest_json
+from regraft.tasks.images import quiet_pillow
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Generator, Iterator, Sequence
 
     from regraft.backbones.backbone import Backbone
     from regraft.backbones.precision import Precision
     from regraft.backbones.preprocess import Preprocess
+    from regraft.features.passes import Arrays
     from regraft.features.store import ArrayStore, Cache, ItemArrays
     from regraft.features.views import View
     from regraft.tasks.items import Items
 
-_PREPARE_BATCH = 64
-_FORWARD_BATCH = 32
-_WINDOW = 16 * _FORWARD_BATCH
-"""Items sorted by length among themselves; their results are the most that memory holds at once."""
+_PREPARED_AT_ONCE = 64
+_DECODED_AT_ONCE = 16  # photos are large, and four such batches are in memory
 
 Pooled = np.ndarray[Any, Any]
 
@@ -45,10 +47,18 @@ def prepare_inputs(cache: Cache, preprocess: Preprocess, items: Items) -> ArrayS
         )
     key = {"what": "prepared", "preprocess": preprocess.spec, "items": _items_digest(items)}
 
+    def decoded() -> Iterator[list[Any]]:
+        size = _DECODED_AT_ONCE if items.kind == "image" else _PREPARED_AT_ONCE
+        for start in range(0, len(items), size):
+            stop = min(start + size, len(items))
+            yield [items.read(row) for row in range(start, stop)]
+
     def produce() -> Iterator[list[np.ndarray[Any, Any]]]:
-        for start in range(0, len(items), _PREPARE_BATCH):
-            stop = min(start + _PREPARE_BATCH, len(items))
-            yield preprocess.prepare([items.read(row) for row in range(start, stop)])
+        if items.kind != "image":
+            yield from map(preprocess.prepare, decoded())
+            return
+        with quiet_pillow(), closing(ahead(decoded())) as batches:  # the thread's filters lie in it
+            yield from map(preprocess.prepare, batches)
 
     return cache.array_store(key, len(items), produce)
 
@@ -66,15 +76,8 @@ def pooled_features(
     Batches are made of items of similar length, in an order that depends on the items alone.
     `precision` is that of the pass; what comes out of it is pooled and kept in float32.
     """
-
-    def rows_of(batch: Mapping[str, torch.Tensor]) -> list[np.ndarray[Any, Any]]:
-        return list(backbone.features(batch).float().cpu().numpy())
-
-    key = _key(backbone, items, "pooled", precision)
-    store = cache.array_store(
-        key, len(items), lambda: _pass(backbone, prepared, rows_of, precision)
-    )
-    return np.array(store.matrix(), np.float32).reshape(len(items), backbone.width)
+    (store,) = _stores(cache, backbone, prepared, Wanted(pooled=True), items, precision)
+    return _matrix(store, backbone)
 
 
 def prefix_activations(
@@ -91,14 +94,62 @@ def prefix_activations(
 
     With a view, what is prepared are the images as it shows them.
     """
+    wanted = Wanted((depth,))
+    (store,) = _stores(cache, backbone, prepared, wanted, items, precision, view=view)
+    return store
 
-    def rows_of(batch: Mapping[str, torch.Tensor]) -> list[np.ndarray[Any, Any]]:
-        return backbone.split_hidden(backbone.hidden(batch, depth=depth), batch)
 
-    key = _key(backbone, items, f"prefix-{depth}", precision)
-    if view is not None:
-        key |= view.key
-    return cache.array_store(key, len(items), lambda: _pass(backbone, prepared, rows_of, precision))
+def features_and_prefixes(
+    cache: Cache,
+    backbone: Backbone,
+    prepared: ArrayStore,
+    *,
+    items: Items,
+    depths: Sequence[int],
+    precision: Precision = "fp32",
+) -> tuple[Pooled, dict[int, ArrayStore]]:
+    """Return pooled features and the prefixes at some depths; one pass makes what is missing.
+
+    They equal what `pooled_features` and `prefix_activations` return, to the last bit.
+    """
+    wanted = Wanted(tuple(sorted(set(depths))), pooled=True)
+    *prefixes, store = _stores(cache, backbone, prepared, wanted, items, precision)
+    return _matrix(store, backbone), dict(zip(wanted.depths, prefixes, strict=True))
+
+
+def has_features(
+    cache: Cache, backbone: Backbone, *, items: Items, precision: Precision = "fp32"
+) -> bool:
+    """Whether the pooled features are there, so that no pass is needed for them."""
+    return cache.holds(_key(backbone, items, "pooled", precision), len(items))
+
+
+def _stores(
+    cache: Cache,
+    backbone: Backbone,
+    prepared: ItemArrays,
+    wanted: Wanted,
+    items: Items,
+    precision: Precision,
+    *,
+    view: View | None = None,
+) -> list[ArrayStore]:
+    """Open what is wanted: the prefixes, then the features."""
+    names = [f"prefix-{depth}" for depth in wanted.depths] + ["pooled"] * wanted.pooled
+    n_depths = len(wanted.depths)
+
+    def produce(missing: Sequence[int]) -> Generator[list[Arrays]]:
+        depths = tuple(wanted.depths[place] for place in missing if place < n_depths)
+        lacking = Wanted(depths, pooled=n_depths in missing)
+        return passed(backbone, prepared, lacking, precision)
+
+    seen_as = {} if view is None else view.key
+    keys = [_key(backbone, items, name, precision) | seen_as for name in names]
+    return cache.array_stores(keys, len(items), produce)
+
+
+def _matrix(store: ArrayStore, backbone: Backbone) -> Pooled:
+    return np.array(store.matrix(), np.float32).reshape(len(store), backbone.width)
 
 
 def _key(backbone: Backbone, items: Items, what: str, precision: Precision) -> dict[str, Any]:
@@ -118,29 +169,6 @@ def _key(backbone: Backbone, items: Items, what: str, precision: Precision) -> d
 
 def _items_digest(items: Items) -> str:
     return digest_json(list(items.digests))
-
-
-def _pass(
-    backbone: Backbone,
-    prepared: ItemArrays,
-    rows_of: Callable[[Mapping[str, torch.Tensor]], Sequence[np.ndarray[Any, Any]]],
-    precision: Precision,
-) -> Iterator[list[np.ndarray[Any, Any]]]:
-    """Run all items through the backbone and yield the results in item order, window by window."""
-    lengths = prepared.lengths()
-    device = _device(backbone)
-    backbone.module.eval()
-    for start in range(0, len(lengths), _WINDOW):
-        window = np.arange(start, min(start + _WINDOW, len(lengths)))
-        window = window[np.argsort(-lengths[window], kind="stable")]
-        found: dict[int, np.ndarray[Any, Any]] = {}
-        for first in range(0, len(window), _FORWARD_BATCH):
-            rows = window[first : first + _FORWARD_BATCH]
-            batch = backbone.preprocess.collate(prepared.gather(rows))
-            with torch.inference_mode(), autocast(precision, device.type):
-                results = rows_of({name: tensor.to(device) for name, tensor in batch.items()})
-            found |= {int(row): value for row, value in zip(rows, results, strict=True)}
-        yield [found[row] for row in sorted(found)]
 
 
 def _device(backbone: Backbone) -> torch.device:

@@ -12,12 +12,17 @@ import torch
 from regraft.engine.job import RunData
 from regraft.errors import LedgerError
 from regraft.features.store import ArrayStore
-from regraft.features.table import pooled_features, prefix_activations, prepare_inputs
+from regraft.features.table import (
+    features_and_prefixes,
+    has_features,
+    prefix_activations,
+    prepare_inputs,
+)
 from regraft.features.views import View, ViewInputs
 from regraft.tasks.items import Decoded
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Sequence
 
     from regraft.backbones.backbone import Backbone
     from regraft.backbones.precision import Precision
@@ -29,7 +34,10 @@ logger = logging.getLogger(__name__)
 
 PREFIX_BYTES = 2 << 30
 """Largest prefix kept on disk for one depth, or prefixes of all views of a protocol; above it a run
-computes its prefix at each step."""
+computes its prefix at each step.
+
+What is kept of the pass for the features is no more than this for all depths together.
+"""
 
 _Found = ArrayStore | str | None
 """A prefix that is open, why it cannot be written, or None where it is too large."""
@@ -51,6 +59,7 @@ class Bench:
         self._precision: Precision = precision
         self._prefixes: dict[int, _Found] = {}
         self._view_prefixes: dict[tuple[int, View, bytes], _Found] = {}
+        self._expected: list[int] = []
 
     def at(self, precision: Precision) -> Bench:
         """Return the same bench in a precision."""
@@ -63,14 +72,25 @@ class Bench:
 
     @cached_property
     def features(self) -> np.ndarray[Any, Any]:
-        """The pooled features of the pretrained backbone, shape (n, width)."""
-        return pooled_features(
-            self._cache,
-            self.backbone,
-            self.prepared,
-            items=self.items,
-            precision=self._precision,
-        )
+        """The pooled features of the pretrained backbone, shape (n, width).
+
+        Where a pass is needed for them, it keeps the prefixes that are expected to be asked for.
+        """
+        has = has_features(self._cache, self.backbone, items=self.items, precision=self._precision)
+        depths = [] if has else self._affordable()
+        try:
+            return self._pass(depths)
+        except LedgerError as error:
+            if not depths:
+                raise
+            # Features are small: they may fit where the prefixes do not.
+            logger.warning("prefixes are computed at each step: %s", error)
+            self._prefixes |= dict.fromkeys(depths, str(error))
+            return self._pass([])
+
+    def expect(self, depths: Iterable[int]) -> None:
+        """Note depths whose prefixes will be asked for, beside those noted before."""
+        self._expected += [depth for depth in depths if depth not in self._expected]
 
     def prefix(self, depth: int) -> ArrayStore | None:
         """Return the hidden states that block `depth` receives, or None if they are too large.
@@ -133,7 +153,7 @@ class Bench:
         return _opened(self._view_prefixes[key])
 
     def _keep_prefix(self, depth: int) -> ArrayStore | None:
-        if self._prefix_bytes(depth) > PREFIX_BYTES:
+        if self._prefix_bytes([depth])[0] > PREFIX_BYTES:
             return None
         return prefix_activations(
             self._cache,
@@ -146,7 +166,7 @@ class Bench:
 
     def _keep_view(self, rows: np.ndarray[Any, Any], depth: int, view: View) -> ArrayStore | None:
         share = len(rows) / len(self.items)
-        if self._prefix_bytes(depth) * share * view.of > PREFIX_BYTES:
+        if self._prefix_bytes([depth])[0] * share * view.of > PREFIX_BYTES:
             return None
         return prefix_activations(
             self._cache,
@@ -158,13 +178,34 @@ class Bench:
             view=view,
         )
 
-    def _prefix_bytes(self, depth: int) -> int:
-        """Return the size of the whole prefix, judged by the longest item."""
+    def _pass(self, depths: Sequence[int]) -> np.ndarray[Any, Any]:
+        """Return the features; keep the prefixes at some depths on the way."""
+        features, prefixes = features_and_prefixes(
+            self._cache,
+            self.backbone,
+            self.prepared,
+            items=self.items,
+            depths=depths,
+            precision=self._precision,
+        )
+        self._prefixes |= prefixes
+        return features
+
+    def _affordable(self) -> list[int]:
+        """Return the expected depths, as many as may be kept together and are not kept yet."""
+        depths = [depth for depth in self._expected if depth not in self._prefixes]
+        if not depths or not len(self.items):
+            return []
+        total = np.cumsum(self._prefix_bytes(depths))
+        return depths[: int((total <= PREFIX_BYTES).sum())]
+
+    def _prefix_bytes(self, depths: Sequence[int]) -> list[int]:
+        """Return the size of each whole prefix, judged by the longest item."""
         longest = int(np.argmax(self.prepared.lengths()))
         batch = self.backbone.preprocess.collate(self.prepared.gather(np.array([longest])))
         with torch.no_grad():
-            hidden = self.backbone.hidden(batch, depth=depth)
-        return hidden.numel() * hidden.element_size() * len(self.items)
+            hidden, _ = self.backbone.seen(batch, depths=depths, pooled=False)
+        return [one.numel() * one.element_size() * len(self.items) for one in hidden]
 
 
 def _tried(keep: Callable[[], ArrayStore | None], depth: int) -> _Found:

@@ -25,6 +25,7 @@ from regraft.search.advisor import (
 from regraft.search.arms import Arm, with_fit
 from regraft.search.costs import CostModel, measure_forward
 from regraft.search.drive import Outcome, adjustments, drive
+from regraft.search.foresight import foresee_prefixes
 from regraft.search.race import Dropped, Runner, dropped_out, race
 from regraft.search.trial import Trial, trial
 from regraft.seeds import derive
@@ -140,6 +141,8 @@ class Ladder:
         purse = purse_of(
             arms, budget=self._around.clock.budget, raced=is_race, more_follows=more_follows
         )
+        around = self._around
+        foresee_prefixes(arms, costs, purse, around.benches, remaining=around.clock.remaining)
         for arm in order(arms, costs):
             outcome = ArmOutcome(arm, self._admit(arm, costs[arm.key], purse))
             self.outcomes.append(outcome)
