@@ -54,7 +54,7 @@ LIGHT = (
     "regraft.seeds",
     *(f"regraft.config.{path.stem}" for path in sorted((PACKAGE / "config").glob("[a-z]*.py"))),
 )
-IMPORT_NAMES = {"pillow": "PIL", "pyyaml": "yaml", "scikit-learn": "sklearn"}
+IMPORT_NAMES = {"pillow": "PIL", "pot": "ot", "pyyaml": "yaml", "scikit-learn": "sklearn"}
 COMES_WITH = {"pydantic_core": "pydantic"}
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef

@@ -1,17 +1,19 @@
 from __future__ import annotations
 
+import tracemalloc
 from itertools import product
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy.spatial.distance import cdist, pdist
 
 from regraft.errors import ConfigError, DataError, ShapeError
-from regraft.measure import kernels
+from regraft.measure import kernels, random_features
 from regraft.measure.kernels import median_bandwidth
 from regraft.measure.mmd import (
     mmd2,
@@ -21,6 +23,10 @@ from regraft.measure.mmd import (
     mmd2_linear_test,
     mmd2_test,
 )
+from regraft.measure.random_features import mmd2_rff
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 Rows = NDArray[np.float64]
 
@@ -129,6 +135,7 @@ def test_equal_samples_have_no_distance() -> None:
     assert mmd2_linear_test(x, x).p == 1.0
 
 
+@settings(max_examples=40)
 @given(st.integers(0, 500))
 def test_mmd_ignores_rotation_units_order_and_sides(seed: int) -> None:
     random = np.random.default_rng(seed)
@@ -213,6 +220,87 @@ def test_a_kernel_matrix_has_no_diagonal() -> None:
     squared = cdist(x, x, "sqeuclidean")
     known = (np.exp(-squared / 4.5) + np.exp(-squared / 18.0)) / 2 - np.eye(30)
     assert kernels.kernel_matrix(transform, factors) == pytest.approx(known, abs=1e-12)
+
+
+def wide(seed: int, n: int, *, shift: float) -> NDArray[np.float32]:
+    return normal(seed, n, 64, shift=shift).astype(np.float32)
+
+
+def test_random_features_come_near_the_closed_form_and_the_full_sum() -> None:
+    x, y = normal(0, 20_000), normal(1, 20_000, shift=1.3)
+    found = mmd2_rff(x, y, bandwidth=1.7)
+    assert found == pytest.approx(population_mmd2(5, 1.7, 1.3), abs=0.004)
+    x, y = wide(0, 1000, shift=0.0), wide(1, 800, shift=2.0)
+    for unbiased in (True, False):
+        known = mmd2(x, y, bandwidth=(5.0, 10.0), unbiased=unbiased)
+        assert known > 0.01
+        found = mmd2_rff(x, y, bandwidth=(5.0, 10.0), unbiased=unbiased)
+        assert found == pytest.approx(known, abs=1e-3)
+
+
+def test_random_features_err_less_the_more_they_are_and_have_no_bias() -> None:
+    x, y = wide(0, 200, shift=0.0), wide(1, 150, shift=3.0)
+    known = mmd2(x, y, bandwidth=8.0)
+    errors = {
+        count: np.array(
+            [
+                mmd2_rff(x, y, bandwidth=8.0, frequencies=count, seed=seed) - known
+                for seed in range(60)
+            ]
+        )
+        for count in (16, 256)
+    }
+    spread = {count: float(values.std()) for count, values in errors.items()}
+    assert spread[256] < 0.5 * spread[16]
+    for count, values in errors.items():
+        assert abs(values.mean()) < 4 * spread[count] / np.sqrt(60)
+
+
+def test_chunks_give_what_the_array_gives_and_are_read_once() -> None:
+    x, y = wide(0, 700, shift=0.0), wide(1, 500, shift=2.0)
+    known = mmd2_rff(x, y, bandwidth=8.0)
+    pieces = iter([x[:1], x[1:300], x[300:]])
+    found = mmd2_rff(pieces, (one for one in np.split(y, 5)), bandwidth=8.0)
+    assert found == pytest.approx(known, abs=1e-6)
+    assert next(pieces, None) is None
+    assert mmd2_rff(torch.from_numpy(x), y, bandwidth=8.0) == known
+    # Of an iterable the median is that of the first rows, here nearly that of all.
+    assert mmd2_rff([x, x[:0]], [y]) == pytest.approx(mmd2_rff(x, y), abs=1e-3)
+
+
+def test_random_features_know_only_differences() -> None:
+    x, y = wide(0, 300, shift=0.0), wide(1, 300, shift=2.0)
+    known = mmd2_rff(x, y, bandwidth=8.0)
+    assert mmd2_rff(x + 64.0, y + 64.0, bandwidth=8.0) == pytest.approx(known, abs=1e-5)
+    assert mmd2_rff(x, x, bandwidth=8.0, unbiased=False) == pytest.approx(0.0, abs=1e-12)
+
+
+def test_a_file_on_disk_is_read_piece_by_piece(tmp_path: Path) -> None:
+    x, y = wide(0, 9000, shift=0.0), wide(1, 500, shift=2.0)
+    np.save(tmp_path / "x.npy", x)
+    mapped = np.load(tmp_path / "x.npy", mmap_mode="r")
+    known = mmd2_rff(x, y, frequencies=64)
+    assert mmd2_rff(mapped, y, frequencies=64) == known
+    tracemalloc.start()
+    mmd2_rff(mapped, y, frequencies=64)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    few = random_features._CHUNK_ROWS
+    assert peak < 4 * few * (2 * 64 + 3 * 64) + 6e6 < 1.2 * x.nbytes + 8e6
+
+
+def test_what_cannot_be_streamed_is_refused() -> None:
+    x = wide(0, 20, shift=0.0)
+    with pytest.raises(ShapeError, match="x has no chunks"):
+        mmd2_rff(iter([]), x)
+    with pytest.raises(ShapeError, match="y has 1 rows in all"):
+        mmd2_rff(x, [x[:1]], bandwidth=1.0)
+    with pytest.raises(ShapeError, match="a chunk of x has width 3, others 64"):
+        mmd2_rff([x, x[:, :3]], x)
+    with pytest.raises(ConfigError, match="frequencies is 0"):
+        mmd2_rff(x, x, frequencies=0)
+    with pytest.raises(DataError, match="y, row 0: a feature is not finite"):
+        mmd2_rff(x, [x, np.full((2, 64), np.inf)])
 
 
 def test_what_cannot_be_compared_is_refused() -> None:

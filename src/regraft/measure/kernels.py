@@ -187,57 +187,57 @@ def pair_sum(transform: Transform, first: Factors, second: Factors | None = None
     weights = np.full(len(right), 2.0 if symmetric else 1.0, right.dtype)
     sums: list[float] = []
 
-    def reduce(tile: Floats) -> None:
+    def reduce(_: int, tile: Floats) -> None:
         n = len(tile)
         column_weights = weights[: tile.shape[1]].copy()
         if symmetric:
             column_weights[:n] = 1.0  # both triangles of the diagonal square are there
-        for rows in in_cache(tile):
-            transform(rows)
-            sums.append(float((rows @ column_weights).sum(dtype=np.float64)))
+        for part in cached_rows(tile):
+            transform(tile[part])
+            sums.append(float((tile[part] @ column_weights).sum(dtype=np.float64)))
         if symmetric:
             sums.append(-float(np.trace(tile[:, :n], dtype=np.float64)))
 
-    for_each_tile(reduce, first.left, right, symmetric=symmetric)
+    for_each_tile(reduce, Factors(first.left, right), symmetric=symmetric)
     return float(np.sum(sums))
 
 
-def for_each_tile(
-    use: Callable[[Floats], None], left: Floats, right: Floats, *, symmetric: bool
-) -> None:
-    """Hand over left·rightᵀ in tiles of rows; of a symmetric one only from the diagonal rightwards.
+def for_each_tile(use: Callable[..., None], *products: Factors, symmetric: bool) -> None:
+    """Call `use(start, *tiles)` with tiles of rows of left·rightᵀ, several products in step.
 
-    While one tile is used the next is multiplied, so that the product's threads never wait.
+    Of a symmetric product a tile begins at the diagonal: its columns are start … n. While tiles are
+    used the next ones are multiplied, so that the threads of the product need not wait.
     """
-    n, m = len(left), len(right)
-    buffers = [
-        np.empty((min(n, _TILE_ROWS), m), left.dtype) for _ in range(2 if n > _TILE_ROWS else 1)
+    n, m = len(products[0].left), len(products[0].right)
+    sets = [
+        [np.empty((min(n, _TILE_ROWS), m), one.left.dtype) for one in products]
+        for _ in range(min(2, -(-n // _TILE_ROWS)))
     ]
-    pending: list[Future[None]] = []
+    pending: Future[None] | None = None
     with ThreadPoolExecutor(1) as pool:
         for count, start in enumerate(range(0, n, _TILE_ROWS)):
             stop, skip = min(start + _TILE_ROWS, n), start if symmetric else 0
-            tile = buffers[count % len(buffers)][: stop - start, : m - skip]
-            np.matmul(left[start:stop], right[skip:].T, out=tile)
-            if pending:
-                pending.pop().result()
-            if stop == n:
-                use(tile)
-            else:
-                pending.append(pool.submit(use, tile))
+            tiles = [one[: stop - start, : m - skip] for one in sets[count % len(sets)]]
+            for tile, (left, right) in zip(tiles, products, strict=True):
+                np.matmul(left[start:stop], right[skip:].T, out=tile)
+            if pending is not None:
+                pending.result()
+            pending = pool.submit(use, start, *tiles)
+        if pending is not None:
+            pending.result()
 
 
-def in_cache(tile: Floats) -> Iterator[Floats]:
-    """Yield views of so few rows that several passes over them stay in the cache."""
+def cached_rows(tile: Floats) -> Iterator[slice]:
+    """Yield slices of so few rows that several passes over them stay in the cache."""
     few = max(1, _CACHED_BYTES // (tile.shape[1] * tile.itemsize))
     for start in range(0, len(tile), few):
-        yield tile[start : start + few]
+        yield slice(start, min(start + few, len(tile)))
 
 
 def kernel_matrix(transform: Transform, factors: Factors) -> Floats:
     """Return a kernel of all pairs of one sample, (n, n), its diagonal 0."""
     kernel: Floats = factors.left @ factors.right.T
-    for rows in in_cache(kernel):
-        transform(rows)
+    for part in cached_rows(kernel):
+        transform(kernel[part])
     np.fill_diagonal(kernel, 0.0)
     return kernel
