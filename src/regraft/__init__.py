@@ -14,6 +14,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from regraft import measure as measure
     from regraft.api import Backbone, Protocol
     from regraft.errors import RegraftError
     from regraft.estimator import TransferClassifier
@@ -45,6 +46,8 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     """Import a public name from its home when it is first used (PEP 562)."""
+    if name == "measure":  # the one room that is part of the face, with names of its own
+        return import_module("regraft.measure")
     if name not in _HOMES:
         raise AttributeError(f"module 'regraft' has no attribute {name!r}")
     return getattr(import_module(_HOMES[name]), name)
@@ -52,4 +55,4 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     """List the public names."""
-    return __all__
+    return [*__all__, "measure"]
