@@ -87,6 +87,28 @@ def test_several_tiles_give_what_one_gives(monkeypatch: pytest.MonkeyPatch) -> N
     assert (mmd2(x, y), mmd2(x, y, unbiased=False)) == pytest.approx(known, abs=1e-13)
 
 
+@pytest.mark.parametrize("threads", ["1", "2"])
+def test_threads_share_the_rows_and_change_nothing(
+    threads: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    x, y = normal(0, 900), normal(1, 700, shift=1.0)
+    known = mmd2(x, y), mmd2_rff(x, y, bandwidth=2.0)
+    monkeypatch.setenv("OMP_NUM_THREADS", threads)
+    monkeypatch.setattr(kernels, "_CACHED_BYTES", 50_000)
+    seen = []
+    kernels.in_threads(seen.append, [slice(i, i + 1) for i in range(7)])
+    assert sorted(one.start for one in seen) == list(range(7))
+    first = mmd2(x, y), mmd2_rff(x, y, bandwidth=2.0)
+    assert first == pytest.approx(known, abs=1e-12)
+    assert (mmd2(x, y), mmd2_rff(x, y, bandwidth=2.0)) == first
+
+
+def test_an_error_in_a_thread_is_raised(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
+    with pytest.raises(ZeroDivisionError):
+        kernels.in_threads(lambda part: 1 // (2 - part.start), [slice(i, 9) for i in range(4)])
+
+
 def test_the_closed_form_of_shifted_normals() -> None:
     known = population_mmd2(5, 1.7, 1.3)
     assert known == pytest.approx(0.085225, abs=5e-7)

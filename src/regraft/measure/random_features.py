@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +11,15 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from regraft.errors import ConfigError, ShapeError
-from regraft.measure.kernels import Bandwidth, Floats, rows_of, two_samples, widths_of
+from regraft.measure.kernels import (
+    Bandwidth,
+    Floats,
+    cached_rows,
+    in_threads,
+    rows_of,
+    two_samples,
+    widths_of,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -133,14 +142,17 @@ def _sums(
     for part in _parts(chunks, d, name):
         n = len(part)
         np.matmul(part - centre, frequencies, out=phases[:n])
-        np.cos(phases[:n], out=waves[:n])
-        total[:count] += ones[:n] @ waves[:n]
-        np.sin(phases[:n], out=waves[:n])
-        total[count:] += ones[:n] @ waves[:n]
+        for at, wave in ((slice(None, count), np.cos), (slice(count, None), np.sin)):
+            in_threads(partial(_wave, wave, phases, waves), cached_rows(phases[:n]))
+            total[at] += ones[:n] @ waves[:n]
         rows += n
     if rows < 2:
         raise ShapeError(f"{name} has {rows} rows in all. Give at least 2.")
     return rows, total
+
+
+def _wave(wave: np.ufunc, phases: Floats, waves: Floats, rows: slice) -> None:
+    wave(phases[rows], out=waves[rows])
 
 
 def _parts(chunks: Iterable[ArrayLike], d: int, name: str) -> Iterator[Floats]:

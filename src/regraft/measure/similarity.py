@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from math import sqrt
+from math import fsum, sqrt
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
@@ -12,7 +12,6 @@ from regraft.measure.kernels import (
     Factors,
     Floats,
     Transform,
-    cached_rows,
     distance_factors,
     for_each_tile,
     gaussian,
@@ -243,26 +242,31 @@ def _pair_sums(
     diagonal: float | None,
 ) -> _Sums:
     """Return the sums over two kernels, by tiles; a diagonal of None stays as it came out."""
-    n = len(first.left)
-    rows = np.zeros((2, n))
-    products = np.zeros(3)
+    rows = np.zeros((2, len(first.left)))
+    products: tuple[list[float], ...] = ([], [], [])
 
-    def reduce(start: int, *tiles: Floats) -> None:
-        weights = np.full(n - start, 2.0, tiles[0].dtype)
-        weights[: len(tiles[0])] = 1.0  # both triangles of the diagonal square are there
-        for part in cached_rows(tiles[0]):
-            pair = [tile[part] for tile in tiles]
-            for one, transform in zip(pair, (use_first, use_second), strict=True):
-                transform(one)
-                if diagonal is not None:
-                    np.fill_diagonal(one[:, part], diagonal)
-            for at, (a, b) in enumerate(((0, 1), (0, 0), (1, 1))):
-                products[at] += ((pair[a] * pair[b]) @ weights).sum(dtype=np.float64)
+    def reduce(_: int, part: slice, *tiles: Floats) -> None:
+        pair = [tile[part] for tile in tiles]
+        for one, transform in zip(pair, (use_first, use_second), strict=True):
+            transform(one)
+            if diagonal is not None:
+                np.fill_diagonal(one[:, part], diagonal)
+        height = len(tiles[0])
+        for sums, (a, b) in zip(products, ((0, 1), (0, 0), (1, 1)), strict=True):
+            # Both triangles of the diagonal square are there, else the upper one alone.
+            sums.append(2.0 * _dot(pair[a], pair[b]))
+            sums.append(-_dot(pair[a][:, :height], pair[b][:, :height]))
+
+    def finish(start: int, *tiles: Floats) -> None:
         for at, tile in enumerate(tiles):
             stop = start + len(tile)
             rows[at, start:stop] += tile @ np.ones(tile.shape[1], tile.dtype)
             rows[at, stop:] += np.ones(len(tile), tile.dtype) @ tile[:, len(tile) :]
 
-    for_each_tile(reduce, first, second, symmetric=True)
-    cross, own_first, own_second = products.tolist()
+    for_each_tile(reduce, first, second, symmetric=True, finish=finish)
+    cross, own_first, own_second = (fsum(sums) for sums in products)
     return _Sums(cross, own_first, own_second, rows[0], rows[1])
+
+
+def _dot(a: Floats, b: Floats) -> float:
+    return float(np.einsum("ij,ij->i", a, b).sum(dtype=np.float64))
