@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 FREQUENCIES = 2_048
 _CHUNK_ROWS = 4_096
-_ROWS_FOR_THE_MEDIAN = 500
+_ROWS_FOR_THE_MEDIAN = 250
 
 
 def mmd2_rff(
@@ -51,7 +51,7 @@ def mmd2_rff(
         x: Shape (n, d), n ≥ 2 in all; an array (a memory-mapped one is read piece by piece), or an
             iterable of such arrays that is read once.
         y: Shape (m, d), likewise.
-        bandwidth: As for `mmd2`. Default: {½, 1, 2} × the median distance among 500 rows of each
+        bandwidth: As for `mmd2`. Default: {½, 1, 2} × the median distance among 250 rows of each
             side: drawn from all of an array (seed 0), the first of an iterable, whose rows should
             therefore come in no order.
         unbiased: Leave i = j out within each sample; exact, since every row has norm 1.

@@ -12,9 +12,11 @@ from regraft.measure.kernels import (
     Factors,
     Floats,
     Transform,
+    cached_rows,
     distance_factors,
     for_each_tile,
     gaussian,
+    in_threads,
     median_bandwidth,
     rows_of,
 )
@@ -166,7 +168,6 @@ def _hsics(x: Floats, y: Floats, kernel: Kernel, width: float, *, unbiased: bool
         (first, use_first), (second, use_second) = _rbf(x, width), _rbf(y, width)
         sums = _pair_sums(first, second, use_first, use_second, diagonal)
     else:
-        x, y = _centred(x), _centred(y)
         by_features = len(x) > max(x.shape[1], y.shape[1])
         sums = (_feature_sums if by_features else _gram_sums)(x, y, unbiased=unbiased)
     n = len(x)
@@ -193,10 +194,17 @@ def _hsic(
     return (product + totals / n**2 - 2.0 * mixed / n) / (n - 1) ** 2
 
 
-def _centred(rows: Floats) -> Floats:
-    ones = np.ones(len(rows), rows.dtype)
-    centred: Floats = rows - (ones @ rows) / rows.dtype.type(len(rows))
-    return centred
+def _centred(rows: Floats) -> tuple[Floats, Floats]:
+    """Return the rows about their mean, and their squared norms."""
+    mean = (np.ones(len(rows), rows.dtype) @ rows) / rows.dtype.type(len(rows))
+    centred, norms = np.empty_like(rows), np.empty(len(rows), rows.dtype)
+
+    def fill(part: slice) -> None:
+        np.subtract(rows[part], mean, out=centred[part])
+        np.einsum("ij,ij->i", centred[part], centred[part], out=norms[part])
+
+    in_threads(fill, cached_rows(rows))
+    return centred, norms
 
 
 def _feature_sums(x: Floats, y: Floats, *, unbiased: bool) -> _Sums:
@@ -204,7 +212,8 @@ def _feature_sums(x: Floats, y: Floats, *, unbiased: bool) -> _Sums:
 
     The rows of a centred kernel sum to 0; without its diagonal, to what the diagonal had.
     """
-    first, second = (np.einsum("ij,ij->i", one, one).astype(np.float64) for one in (x, y))
+    (x, norms_x), (y, norms_y) = _centred(x), _centred(y)
+    first, second = norms_x.astype(np.float64), norms_y.astype(np.float64)
     weight = 1.0 if unbiased else 0.0
     return _Sums(
         _square_sum(x.T @ y) - weight * float(first @ second),
@@ -221,6 +230,7 @@ def _square_sum(product: Floats) -> float:
 
 def _gram_sums(x: Floats, y: Floats, *, unbiased: bool) -> _Sums:
     diagonal = 0.0 if unbiased else None
+    (x, _), (y, _) = _centred(x), _centred(y)
     return _pair_sums(Factors(x, x), Factors(y, y), _as_it_is, _as_it_is, diagonal)
 
 
