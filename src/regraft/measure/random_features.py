@@ -55,7 +55,7 @@ def mmd2_rff(
             side: drawn from all of an array (seed 0), the first of an iterable, whose rows should
             therefore come in no order.
         unbiased: Leave i = j out within each sample; exact, since every row has norm 1.
-        frequencies: D ≥ 1. The error falls as 1/√D.
+        frequencies: D ≥ 1 for each width. The error falls as 1/√D, faster up to D = d each.
         seed: Of the frequencies.
 
     Raises:
@@ -72,26 +72,28 @@ def mmd2_rff(
         >>> mmd2_rff(rows, [rows[:60], rows[60:]], unbiased=False) < 1e-10
         True
     """
-    if frequencies < 1:
-        raise ConfigError(f"frequencies is {frequencies}. Ask for at least 1.")
     some_x, chunks_x = _opened(x, "x")
     some_y, chunks_y = _opened(y, "y")
     head_x, head_y = two_samples(some_x, some_y, fewest=1)
     widths = widths_of(bandwidth, head_x, head_y)
-    drawn = _frequencies(head_x.shape[1], widths, frequencies, seed=seed)
+    if frequencies < len(widths):
+        raise ConfigError(f"frequencies is {frequencies}. Ask for at least one of each width.")
+    drawn, weights = _frequencies(head_x.shape[1], widths, frequencies, seed=seed)
     # The kernel knows only differences: a common origin near the data keeps the phases small.
     centre = np.concatenate([head_x, head_y]).mean(axis=0).astype(np.float32)
     n, sum_x = _sums(chunks_x, drawn, centre, "x")
     m, sum_y = _sums(chunks_y, drawn, centre, "y")
-    within = _mean_within(sum_x, n, frequencies, unbiased=unbiased)
-    within += _mean_within(sum_y, m, frequencies, unbiased=unbiased)
-    between = (sum_x / n) @ (sum_y / m) / frequencies
-    return float(within - 2.0 * between)
+    within = _mean_within(sum_x, n, weights, unbiased=unbiased)
+    within += _mean_within(sum_y, m, weights, unbiased=unbiased)
+    between = float((weights * sum_x) @ sum_y) / (n * m)
+    return within - 2.0 * between
 
 
-def _mean_within(sums: NDArray[np.float64], n: int, frequencies: int, *, unbiased: bool) -> float:
+def _mean_within(
+    sums: NDArray[np.float64], n: int, weights: NDArray[np.float64], *, unbiased: bool
+) -> float:
     """Return the mean kernel within a sample; on the diagonal it is cos² + sin² = 1."""
-    total = float(sums @ sums) / frequencies
+    total = float((weights * sums) @ sums)
     return (total - n) / (n * (n - 1)) if unbiased else total / n**2
 
 
@@ -117,17 +119,33 @@ def _is_array(values: object) -> bool:
     return hasattr(values, "__array__")
 
 
-def _frequencies(d: int, widths: Sequence[float], count: int, *, seed: int) -> Floats:
-    """Return ω of shape (d, D), each width in turn, orthogonal within groups of d."""
+def _frequencies(
+    d: int, widths: Sequence[float], count: int, *, seed: int
+) -> tuple[Floats, NDArray[np.float64]]:
+    """Return ω of shape (d, D), and the weights of their cosines and sines, shape (2 D,).
+
+    Each width has frequencies of its own: over a whole group of orthogonal ones the squared
+    projections of any shift add up to its square, so a group must not be split among widths.
+    """
     generator = np.random.default_rng(seed)
-    columns: list[NDArray[np.float64]] = []
+    shares = [len(one) for one in np.array_split(np.arange(count), len(widths))]
+    columns, weights = [], []
+    for width, share in zip(widths, shares, strict=True):
+        columns.append(_orthogonal(d, share, generator) / width)
+        weights.append(np.full(share, 1.0 / (len(widths) * share)))
+    drawn = np.ascontiguousarray(np.concatenate(columns, axis=1), dtype=np.float32)
+    return drawn, np.tile(np.concatenate(weights), 2)
+
+
+def _orthogonal(d: int, count: int, generator: np.random.Generator) -> NDArray[np.float64]:
+    """Return draws of N(0, I_d) as columns, orthogonal to each other within groups of d."""
+    groups = []
     for drawn in range(0, count, d):
         turn, triangle = np.linalg.qr(generator.normal(size=(d, d)))
-        turn *= np.sign(np.diag(triangle))  # else the turn is not uniform
+        turn = turn * np.sign(np.diag(triangle))  # else the turn is not uniform
         lengths = np.sqrt(generator.chisquare(d, size=d))
-        columns.append((turn * lengths)[:, : count - drawn])
-    scale = 1.0 / np.resize(np.asarray(widths), count)
-    return np.ascontiguousarray(np.concatenate(columns, axis=1) * scale, dtype=np.float32)
+        groups.append((turn * lengths)[:, : count - drawn])
+    return np.concatenate(groups, axis=1)
 
 
 def _sums(
