@@ -48,7 +48,7 @@ def mmd2_paired_test(
     """Return the p-value of the paired MMD²: under the null, an item's two rows may be swapped.
 
     With signs s ∈ {−1, 1}ⁿ the statistic is Σ_{i≠j} s_i s_j h_ij; p = (1 + #{≥ observed}) / (1 + B)
-    with B permutations.
+    with B permutations; nan where a feature is not finite.
 
     Raises:
         ShapeError: Shapes differ, or n < 2.
@@ -57,6 +57,8 @@ def mmd2_paired_test(
     if np.array_equal(before, after):
         return 1.0
     terms = _pair_terms(before, after)
+    if not np.isfinite(terms).all():
+        return float("nan")
     generator = np.random.default_rng(seed)
     signs = generator.choice(np.array([-1.0, 1.0]), size=(permutations, len(before)))
     drawn = ((signs @ terms) * signs).sum(axis=1)

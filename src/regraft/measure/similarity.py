@@ -81,16 +81,19 @@ def cka_linear(first: NDArray[np.floating], second: NDArray[np.floating]) -> flo
         second: Shape (n, d₂), the same items.
 
     Returns:
-        A number ≤ about 1, about 0 for independent features; nan where one has no variance.
+        A number ≤ about 1, about 0 for independent features; nan where one has no variance or is
+        not finite, which a run that diverged leaves behind.
 
     Raises:
         ShapeError: The number of rows differs, or is below 4.
-        DataError: A number is not finite.
 
     Reference:
         Kornblith et al., ICML 2019, eq. 4; Song et al., JMLR 13 (2012), eq. 5.
     """
-    return cka(np.asarray(first, dtype=np.float64), np.asarray(second, dtype=np.float64))
+    pair = [np.asarray(one, dtype=np.float64) for one in (first, second)]
+    if not all(np.isfinite(one).all() for one in pair):
+        return float("nan")
+    return cka(*pair)
 
 
 def cka_minibatch(
