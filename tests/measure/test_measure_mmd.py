@@ -145,6 +145,14 @@ def test_single_precision_agrees_with_double() -> None:
     assert single == pytest.approx(mmd2(x, y), abs=2e-6)
 
 
+def test_large_numbers_are_finite_and_opposite_infinities_are_not() -> None:
+    large = np.full((3, 4), 2e38, np.float32)
+    np.testing.assert_array_equal(kernels.rows_of(large, "x"), large)
+    large[1, 2], large[1, 3] = np.inf, -np.inf
+    with pytest.raises(DataError, match="x, row 1: a feature is not finite"):
+        kernels.rows_of(large, "x")
+
+
 def test_tensors_are_taken() -> None:
     x, y = normal(0, 20), normal(1, 20, shift=1.0)
     assert mmd2(torch.from_numpy(x), torch.from_numpy(y)) == mmd2(x, y)

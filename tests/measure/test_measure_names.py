@@ -11,8 +11,10 @@ import regraft as rg
 from regraft import measure
 
 DISTANCES = [
+    "TwoSample",
     "c2st",
     "cka",
+    "cka_linear",
     "cka_minibatch",
     "coral",
     "energy_distance",

@@ -19,10 +19,12 @@ if TYPE_CHECKING:
     from regraft.measure.moments import coral as coral
     from regraft.measure.moments import frechet as frechet
     from regraft.measure.moments import frechet_gaussians as frechet_gaussians
+    from regraft.measure.permutation import TwoSample as TwoSample
     from regraft.measure.random_features import mmd2_rff as mmd2_rff
     from regraft.measure.shift import mmd2_paired as mmd2_paired
     from regraft.measure.shift import mmd2_paired_test as mmd2_paired_test
     from regraft.measure.similarity import cka as cka
+    from regraft.measure.similarity import cka_linear as cka_linear
     from regraft.measure.similarity import cka_minibatch as cka_minibatch
     from regraft.measure.transport import otdd as otdd
     from regraft.measure.transport import sliced_wasserstein as sliced_wasserstein
@@ -32,8 +34,10 @@ if TYPE_CHECKING:
     from regraft.measure.two_sample import proxy_a_distance as proxy_a_distance
 
 _DISTANCES = {
+    "TwoSample": "permutation",
     "c2st": "two_sample",
     "cka": "similarity",
+    "cka_linear": "similarity",
     "cka_minibatch": "similarity",
     "coral": "moments",
     "energy_distance": "two_sample",

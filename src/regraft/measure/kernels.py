@@ -49,9 +49,14 @@ def rows_of(values: ArrayLike, name: str, *, fewest: int = 2) -> Floats:
         )
     small = array.dtype in (np.float16, np.float32)
     rows: Floats = np.ascontiguousarray(array, dtype=np.float32 if small else np.float64)
-    if not np.isfinite(rows).all():
-        at = int(np.flatnonzero(~np.isfinite(rows).all(axis=1))[0])
-        raise DataError(f"{name}, row {at}: a feature is not finite. Leave the row out or mend it.")
+    with np.errstate(over="ignore", invalid="ignore"):
+        # A sum shows what is not finite without a mask of the size of the features; may overflow.
+        suspects = np.flatnonzero(~np.isfinite(rows.sum(axis=1)))
+    bad = suspects[~np.isfinite(rows[suspects]).all(axis=1)]
+    if len(bad):
+        raise DataError(
+            f"{name}, row {bad[0]}: a feature is not finite. Leave the row out or mend it."
+        )
     return rows
 
 
