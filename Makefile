@@ -19,7 +19,7 @@ $(BIN)/python:
 
 $(STAMP): pyproject.toml constraints.txt | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt \
-		-e '.[datasets,glyphs]' $$($(BIN)/python -c '$(DEV)')
+		-e '.[datasets,glyphs,ot]' $$($(BIN)/python -c '$(DEV)')
 	@touch $@
 
 demo: setup  ## run the whole job on embedded data

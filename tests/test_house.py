@@ -51,10 +51,11 @@ LIGHT = (
     "regraft.errors",
     "regraft.events",
     "regraft.hashing",
+    "regraft.measure",
     "regraft.seeds",
     *(f"regraft.config.{path.stem}" for path in sorted((PACKAGE / "config").glob("[a-z]*.py"))),
 )
-IMPORT_NAMES = {"pillow": "PIL", "pyyaml": "yaml", "scikit-learn": "sklearn"}
+IMPORT_NAMES = {"pillow": "PIL", "pot": "ot", "pyyaml": "yaml", "scikit-learn": "sklearn"}
 COMES_WITH = {"pydantic_core": "pydantic"}
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef

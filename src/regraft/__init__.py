@@ -14,6 +14,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from regraft import measure as measure
     from regraft.api import Backbone, Protocol
     from regraft.errors import RegraftError
     from regraft.estimator import TransferClassifier
@@ -57,4 +58,4 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     """List the public names."""
-    return __all__
+    return [*__all__, *_ROOMS]

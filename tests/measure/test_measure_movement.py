@@ -117,6 +117,12 @@ def test_the_permutation_test_is_repeatable() -> None:
     assert mmd2_paired_test(x, y, seed=3) == mmd2_paired_test(x, y, seed=3)
 
 
+def test_what_a_diverged_run_leaves_behind_has_no_movement() -> None:
+    x, y = features(0), features(1)
+    y[3, 2] = np.nan
+    assert np.isnan([mmd2_paired(x, y), mmd2_paired_test(x, y), cka_linear(x, y)]).all()
+
+
 def test_shift_needs_pairs() -> None:
     with pytest.raises(ShapeError, match=r"before \(40, 6\) and after \(39, 6\)"):
         mmd2_paired(features(0), features(0)[1:])

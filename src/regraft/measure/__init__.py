@@ -1,6 +1,6 @@
 """Pure functions from arrays to numbers: metrics, calibration, spread, significance, movement.
 
-Names are imported from their module when they are first used.
+The field's names are at hand as ``regraft.measure.mmd2`` and imported when they are first used.
 """
 
 from __future__ import annotations
@@ -8,69 +8,99 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any
 
-_TRUST = {
-    "ace": "calibration_errors",
-    "aps_scores": "conformal",
-    "area_under_curve": "convergence",
-    "area_under_log_n": "label_savings",
-    "average_accuracy": "continual",
-    "backward_transfer": "continual",
-    "brier": "calibration_errors",
-    "by_group": "groups",
-    "classwise_ece": "calibration_errors",
-    "cluster_slices": "slices",
-    "conformal_sets": "conformal",
-    "conformal_threshold": "conformal",
-    "continual_scores": "continual",
-    "convergence_seconds": "convergence",
-    "convergence_step": "convergence",
-    "correlation_power": "limits",
-    "corruption_errors": "robustness",
-    "critical_spearman": "limits",
-    "data_saving_ratio": "label_savings",
-    "demographic_parity_difference": "groups",
-    "detectable_correlation": "limits",
-    "ece": "calibration",
-    "ece_debiased": "calibration_errors",
-    "ece_equal_mass": "calibration_errors",
-    "energy_scores": "out_of_distribution",
-    "equalized_odds_difference": "groups",
-    "error_slices": "slices",
-    "fairness": "groups",
-    "fit_power_law": "power_law",
-    "fit_temperature": "calibration",
-    "fit_vector_scaling": "scaling",
-    "forgetting": "continual",
-    "forward_transfer": "continual",
-    "fpr_at_tpr": "out_of_distribution",
-    "group_rates": "groups",
-    "hardest_items": "slices",
-    "knn_scores": "out_of_distribution",
-    "label_efficiency": "label_savings",
-    "label_errors": "confident_learning",
-    "lac_scores": "conformal",
-    "mahalanobis_scores": "out_of_distribution",
-    "metadata_slices": "slices",
-    "msp_scores": "out_of_distribution",
-    "ood_auroc": "out_of_distribution",
-    "rank_correlation": "limits",
-    "ranked_confusions": "slices",
-    "relative_mahalanobis_scores": "out_of_distribution",
-    "reliability_bins": "calibration",
-    "risk_coverage": "selective",
-    "set_quality": "conformal",
-    "speed_up": "convergence",
-    "time_to_reach": "convergence",
-    "transfer_limits": "limits",
-    "upstream_retention": "continual",
-    "worst_group": "groups",
+_NAMES: dict[str, tuple[str, ...]] = {
+    "calibration": ("ece", "fit_temperature", "reliability_bins"),
+    "calibration_errors": ("ace", "brier", "classwise_ece", "ece_debiased", "ece_equal_mass"),
+    "confident_learning": ("label_errors",),
+    "conformal": (
+        "aps_scores",
+        "conformal_sets",
+        "conformal_threshold",
+        "lac_scores",
+        "set_quality",
+    ),
+    "continual": (
+        "average_accuracy",
+        "backward_transfer",
+        "continual_scores",
+        "forgetting",
+        "forward_transfer",
+        "upstream_retention",
+    ),
+    "convergence": (
+        "area_under_curve",
+        "convergence_seconds",
+        "convergence_step",
+        "speed_up",
+        "time_to_reach",
+    ),
+    "groups": (
+        "by_group",
+        "demographic_parity_difference",
+        "equalized_odds_difference",
+        "fairness",
+        "group_rates",
+        "worst_group",
+    ),
+    "kernels": ("median_bandwidth",),
+    "label_savings": ("area_under_log_n", "data_saving_ratio", "label_efficiency"),
+    "limits": (
+        "correlation_power",
+        "critical_spearman",
+        "detectable_correlation",
+        "rank_correlation",
+        "transfer_limits",
+    ),
+    "mmd": (
+        "mmd2",
+        "mmd2_block",
+        "mmd2_block_test",
+        "mmd2_linear",
+        "mmd2_linear_test",
+        "mmd2_test",
+    ),
+    "moments": ("coral", "frechet", "frechet_gaussians"),
+    "out_of_distribution": (
+        "energy_scores",
+        "fpr_at_tpr",
+        "knn_scores",
+        "mahalanobis_scores",
+        "msp_scores",
+        "ood_auroc",
+        "relative_mahalanobis_scores",
+    ),
+    "permutation": ("TwoSample",),
+    "power_law": ("fit_power_law",),
+    "random_features": ("mmd2_rff",),
+    "robustness": ("corruption_errors",),
+    "scaling": ("fit_vector_scaling",),
+    "selective": ("risk_coverage",),
+    "shift": ("mmd2_paired", "mmd2_paired_test"),
+    "similarity": ("cka", "cka_linear", "cka_minibatch"),
+    "slices": (
+        "cluster_slices",
+        "error_slices",
+        "hardest_items",
+        "metadata_slices",
+        "ranked_confusions",
+    ),
+    "transport": ("otdd", "sliced_wasserstein"),
+    "two_sample": ("c2st", "energy_distance", "energy_test", "proxy_a_distance"),
 }
+"""The public names of each module."""
 
-_HOMES = {**_TRUST}
+_HOMES = {name: module for module, names in _NAMES.items() for name in names}
+
+__all__ = sorted(_HOMES)
 
 
 def __getattr__(name: str) -> Any:
-    """Import a public name from its module when it is first used (PEP 562)."""
+    """Import a measure from its module when it is first used (PEP 562)."""
     if name not in _HOMES:
         raise AttributeError(f"module 'regraft.measure' has no attribute {name!r}")
     return getattr(import_module(f"regraft.measure.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    """Return the public names."""
+    return __all__
