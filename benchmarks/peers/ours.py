@@ -31,9 +31,8 @@ def backbone(task: str, data: Path) -> str:
 def protocol(task: str, name: str, setting: str, epochs: int) -> dict[str, Any]:
     """Return a protocol of the space; regraft tries 0.3, 1 and 3 times its rate.
 
-    A protocol names no seed. Where the setting is a second seed the protocol runs once more with
-    the seed of the study: the same work, and no second chance. Its other patience, which three
-    epochs cannot reach, tells the two apart.
+    A second seed is no other candidate here: regraft repeats what ties with the best, it does not
+    choose among seeds. The peers have it, and may choose the luckier.
     """
     own = SPACE[name]["settings"][setting]
     fit = {"batch_size": 8, "weight_decay": 0.0, "least_steps": 0}
@@ -41,7 +40,7 @@ def protocol(task: str, name: str, setting: str, epochs: int) -> dict[str, Any]:
         "name": f"{name}-{setting}",
         "head": {"kind": "linear", "start": "random"},
         "rate": {"kind": "linear", "peak": statistics.median(SPACE[name]["rates"]), "warmup": 0.0},
-        "fit": {"epochs": epochs, "patience": epochs + own.get("seed", 0), **fit},
+        "fit": {"epochs": epochs, "patience": epochs, **fit},
     }
     if name == "upper":
         found["train"] = {"from_depth": lowest_block(task, own["from_depth"])}
@@ -58,7 +57,12 @@ def protocol(task: str, name: str, setting: str, epochs: int) -> dict[str, Any]:
 def study_file(asked: Any, task: str, parts: Path, place: Path, seed: int) -> Path:
     """Write the study and the protocols whose candidates are asked for; return the study's path."""
     place.mkdir(parents=True, exist_ok=True)
-    arms = {(o.protocol, o.setting): 0 for o in grid() if re.search(asked.only, o.name)}
+    arms = {
+        (o.protocol, o.setting): 0
+        for o in grid()
+        if re.search(asked.only, o.name)
+        and not SPACE[o.protocol]["settings"][o.setting].get("seed")
+    }
     for name, setting in arms:
         text = yaml.safe_dump(protocol(task, name, setting, asked.epochs), sort_keys=False)
         (place / f"{name}-{setting}.yaml").write_text(text, encoding="utf-8")
