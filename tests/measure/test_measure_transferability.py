@@ -140,7 +140,7 @@ def test_one_class_one_item_and_wrong_shapes_are_refused(estimator: Estimator) -
 
 
 def test_every_name_of_the_room_leads_to_what_it_says() -> None:
-    for name in dir(measure):
+    for name in measure._TRANSFERABILITY:
         assert getattr(measure, name).__name__ == name
     with pytest.raises(AttributeError, match="no attribute 'lgme'"):
         _ = measure.lgme
@@ -309,9 +309,9 @@ def test_logme_is_the_largest_evidence_that_a_search_finds(n: int, d: int, signa
                 start,
                 method="Nelder-Mead",
                 bounds=[(-12, 25), (-12, 25)],
-                options={"xatol": 1e-5, "fatol": 1e-9, "maxiter": 2000},
+                options={"xatol": 1e-5, "fatol": 1e-8, "maxiter": 400},
             )
-            for start in ([0.0, 0.0], [4.0, 2.0], [8.0, 1.0], [2.0, 15.0], [18.0, 1.0])
+            for start in ([2.0, 2.0], [2.0, 15.0], [18.0, 1.0])
         ]
         best.append(-min(one.fun for one in found) / n)
     assert logme(x, labels) == pytest.approx(np.mean(best), abs=1e-6)

@@ -169,13 +169,7 @@ def rank(
         Politis & Romano, Large Sample Confidence Regions Based on Subsamples under Minimal
         Assumptions, Ann. Stat. 22 (1994), for the half-samples.
     """
-    names = [one.name for one in candidates]
-    if len(set(names)) < max(2, len(names)) or half_samples < 1:
-        raise ShapeError(
-            f"{len(names)} candidates, {len(set(names))} names and {half_samples} half-samples "
-            "give no ranking. Give two candidates or more, each with a name of its own, and one "
-            "half-sample or more."
-        )
+    names = _names(candidates, half_samples)
     classes, _ = class_indices(labels)
     scores = _scores(candidates, classes)
     ranks = {name: _ranks(one) for name, one in scores.items()}
@@ -206,6 +200,17 @@ def rows_to_rank(labels: NDArray[np.integer], *, most: int, seed: int) -> NDArra
     """Return the rows that a ranking looks at: all, or a stratified draw of about `most`."""
     classes, _ = class_indices(labels)
     return stratified(classes, most, np.random.default_rng(derive(seed, "items")))
+
+
+def _names(candidates: Sequence[Candidate], half_samples: int) -> list[str]:
+    names = [one.name for one in candidates]
+    if len(set(names)) < max(2, len(names)) or half_samples < 1:
+        raise ShapeError(
+            f"{len(names)} candidates, {len(set(names))} names and {half_samples} half-samples "
+            "give no ranking. Give two candidates or more, each with a name of its own, and one "
+            "half-sample or more."
+        )
+    return names
 
 
 def _scores(

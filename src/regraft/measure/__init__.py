@@ -1,6 +1,6 @@
 """Pure functions from arrays to numbers: metrics, calibration, spread, significance, movement.
 
-Names are imported when they are first used: ``rg.measure.logme(features, labels)``.
+Names are imported from their module when they are first used.
 """
 
 from __future__ import annotations
@@ -9,39 +9,34 @@ from importlib import import_module
 from typing import Any
 
 _TRANSFERABILITY = {
-    "etran": "regraft.measure.transferability.discriminant",
-    "gbc": "regraft.measure.transferability.separation",
-    "h_score": "regraft.measure.transferability.scatter",
-    "h_score_shrunk": "regraft.measure.transferability.scatter",
-    "judge": "regraft.measure.transferability.judging",
-    "kendall_w": "regraft.measure.transferability.judging",
-    "knn_transfer": "regraft.measure.transferability.neighbours",
-    "leep": "regraft.measure.transferability.source_head",
-    "linear_probe": "regraft.measure.transferability.neighbours",
-    "logme": "regraft.measure.transferability.log_evidence",
-    "n_leep": "regraft.measure.transferability.source_head",
-    "nce": "regraft.measure.transferability.source_head",
-    "parc": "regraft.measure.transferability.neighbours",
-    "ped": "regraft.measure.transferability.discriminant",
-    "random_order": "regraft.measure.transferability.judging",
-    "regret": "regraft.measure.transferability.judging",
-    "rel_at_k": "regraft.measure.transferability.judging",
-    "sfda": "regraft.measure.transferability.discriminant",
-    "static_order": "regraft.measure.transferability.judging",
-    "transrate": "regraft.measure.transferability.separation",
-    "weighted_tau": "regraft.measure.transferability.judging",
+    "etran": "transferability.discriminant",
+    "gbc": "transferability.separation",
+    "h_score": "transferability.scatter",
+    "h_score_shrunk": "transferability.scatter",
+    "judge": "transferability.judging",
+    "kendall_w": "transferability.judging",
+    "knn_transfer": "transferability.neighbours",
+    "leep": "transferability.source_head",
+    "linear_probe": "transferability.neighbours",
+    "logme": "transferability.log_evidence",
+    "n_leep": "transferability.source_head",
+    "nce": "transferability.source_head",
+    "parc": "transferability.neighbours",
+    "ped": "transferability.discriminant",
+    "random_order": "transferability.judging",
+    "regret": "transferability.judging",
+    "rel_at_k": "transferability.judging",
+    "sfda": "transferability.discriminant",
+    "static_order": "transferability.judging",
+    "transrate": "transferability.separation",
+    "weighted_tau": "transferability.judging",
 }
 
 _HOMES = {**_TRANSFERABILITY}
 
 
 def __getattr__(name: str) -> Any:
-    """Import a function from its home when it is first used (PEP 562)."""
+    """Import a public name from its module when it is first used (PEP 562)."""
     if name not in _HOMES:
         raise AttributeError(f"module 'regraft.measure' has no attribute {name!r}")
-    return getattr(import_module(_HOMES[name]), name)
-
-
-def __dir__() -> list[str]:
-    """List the public names."""
-    return sorted(_HOMES)
+    return getattr(import_module(f"regraft.measure.{_HOMES[name]}"), name)
