@@ -43,8 +43,14 @@ __all__ = [
 ]
 
 
+_ROOMS = ("measure",)
+"""Rooms whose functions are reached through them: ``rg.measure.logme``."""
+
+
 def __getattr__(name: str) -> Any:
     """Import a public name from its home when it is first used (PEP 562)."""
+    if name in _ROOMS:
+        return import_module(f"regraft.{name}")
     if name not in _HOMES:
         raise AttributeError(f"module 'regraft' has no attribute {name!r}")
     return getattr(import_module(_HOMES[name]), name)

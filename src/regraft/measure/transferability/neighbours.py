@@ -13,7 +13,7 @@ from regraft.measure.transferability.labelled import Labelled, labelled, thin_sv
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-_MOST_ITEMS = 5000
+_MOST_ITEMS = 3000
 _AXES = 32
 _BLOCK = 512
 _STRENGTHS = np.logspace(-8.0, 2.0, 41)
@@ -33,7 +33,7 @@ def parc(
     feature do not matter.
 
     Args:
-        features: Shape (n, d), d ≥ 2. Above 5,000 items a stratified draw of them is taken.
+        features: Shape (n, d), d ≥ 2. Above 3,000 items a stratified draw of them is taken.
         labels: Shape (n,).
         reduce: Whether to reduce the features to 32 principal axes first.
         seed: Of the draw.
