@@ -111,6 +111,13 @@ def test_few_models_are_said_to_be_few_and_a_constant_score_has_no_tau() -> None
     assert found.regret.note == "4 models are few: the interval is rough"
 
 
+def test_draws_of_models_that_all_failed_do_not_count() -> None:
+    found = judge(np.arange(3.0), np.array([0.0, 0.0, 0.5]), k=1, resamples=200)
+    assert (found.rel_at_k.value, found.rel_at_k.low) == (1.0, 1.0)
+    with pytest.raises(ShapeError, match="no accuracy is above 0"):
+        judge(np.arange(3.0), np.zeros(3))
+
+
 def test_the_static_order_is_minus_the_mean_rank_on_other_tasks() -> None:
     past = np.array([[0.9, 0.8, 0.7], [0.5, 0.6, 0.4]])
     np.testing.assert_allclose(static_order(past), [-1.5, -1.5, -3.0])

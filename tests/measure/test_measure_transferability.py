@@ -568,7 +568,7 @@ def test_the_probe_leaves_each_item_really_out() -> None:
     largest = np.linalg.svd(x - x.mean(axis=0))[1][0] ** 2
     losses, shares = [], []
     for strength in np.logspace(-8, 2, 41):
-        predicted = np.zeros((40, 3))
+        predicted, choices = np.zeros((40, 3)), np.zeros((40, 3))
         for i in range(40):
             rest = np.arange(40) != i
             mean, height = x[rest].mean(axis=0), targets[rest].mean(axis=0)
@@ -576,9 +576,15 @@ def test_the_probe_leaves_each_item_really_out() -> None:
             penalised = centred.T @ centred + strength * largest * np.eye(6)
             slope = np.linalg.solve(penalised, centred.T @ (targets[rest] - height))
             predicted[i] = (x[i] - mean) @ slope + height
+            choices[i] = (x[i] - mean) @ slope + targets.mean(axis=0)
         losses.append(((targets - predicted) ** 2).sum())
-        shares.append((predicted.argmax(axis=1) == labels).mean())
+        shares.append((choices.argmax(axis=1) == labels).mean())
     assert linear_probe(x, labels) == pytest.approx(shares[int(np.argmin(losses))])
+
+
+def test_features_that_say_nothing_are_right_by_chance_and_not_never() -> None:
+    shares = [linear_probe(*items(seed, signal=0.0)) for seed in range(30)]
+    assert np.mean(shares) == pytest.approx(1 / 3, abs=0.05)
 
 
 def test_a_stratified_draw_keeps_each_classs_share_and_every_class() -> None:

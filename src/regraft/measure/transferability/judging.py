@@ -123,8 +123,8 @@ def judge(
     """Return weighted τ, rel@k and regret, each with a 95 % bootstrap interval over models.
 
     Models are drawn with replacement; the same seed draws the same models for every estimator.
-    Draws where τ is undefined are left out of its interval. With a dozen models or fewer the
-    interval is wide, and says so in its note.
+    Draws where one of them is undefined are left out of its interval. With a dozen models or fewer
+    the interval is wide, and says so in its note.
 
     Args:
         scores: Shape (M,), larger is better.
@@ -145,9 +145,13 @@ def judge(
             of(first, second), np.array([of(first[d], second[d]) for d in draws]), len(first)
         )
 
+    def share(some: NDArray[np.float64], reached: NDArray[np.float64]) -> float:
+        return rel_at_k(some, reached, k=k) if reached.max() > 0 else float("nan")
+
+    rel_at_k(first, second, k=k)  # refuses what has no share of the best, which a draw may have
     return Judgement(
         weighted_tau=spread(weighted_tau),
-        rel_at_k=spread(lambda s, a: rel_at_k(s, a, k=k)),
+        rel_at_k=spread(share),
         regret=spread(regret),
         k=k,
     )

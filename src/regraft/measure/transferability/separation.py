@@ -83,7 +83,7 @@ def gbc(
         shape = np.log(middle) - 0.5 * (np.log(variances[one]) + np.log(variances))
         overlap = np.exp(-apart - 0.5 * shape.sum(axis=1))
         total += float(overlap.sum() - overlap[one])
-    return -total
+    return 0.0 - total
 
 
 def _rate(rows: NDArray[np.float64]) -> float:
