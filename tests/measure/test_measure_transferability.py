@@ -139,7 +139,8 @@ def test_one_class_one_item_and_wrong_shapes_are_refused(estimator: Estimator) -
 
 
 def test_every_name_of_the_room_leads_to_what_it_says() -> None:
-    for estimator in (*ESTIMATORS, nce, leep, etran):
+    others = (nce, leep, etran, etran_parts, repelled, log_evidence)
+    for estimator in (*ESTIMATORS, *others):
         assert getattr(rg.measure, estimator.__name__) is estimator
     with pytest.raises(AttributeError, match="no attribute 'lgme'"):
         _ = rg.measure.lgme

@@ -9,7 +9,9 @@ from importlib import import_module
 from typing import Any
 
 _TRANSFERABILITY = {
+    "Judgement": "transferability.judging",
     "etran": "transferability.discriminant",
+    "etran_parts": "transferability.discriminant",
     "gbc": "transferability.separation",
     "h_score": "transferability.scatter",
     "h_score_shrunk": "transferability.scatter",
@@ -18,6 +20,7 @@ _TRANSFERABILITY = {
     "knn_transfer": "transferability.neighbours",
     "leep": "transferability.source_head",
     "linear_probe": "transferability.neighbours",
+    "log_evidence": "transferability.log_evidence",
     "logme": "transferability.log_evidence",
     "n_leep": "transferability.source_head",
     "nce": "transferability.source_head",
@@ -26,6 +29,7 @@ _TRANSFERABILITY = {
     "random_order": "transferability.judging",
     "regret": "transferability.judging",
     "rel_at_k": "transferability.judging",
+    "repelled": "transferability.discriminant",
     "sfda": "transferability.discriminant",
     "static_order": "transferability.judging",
     "transrate": "transferability.separation",
