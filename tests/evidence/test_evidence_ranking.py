@@ -9,7 +9,14 @@ from numpy.typing import NDArray
 from scipy.stats import rankdata
 
 from regraft.errors import ShapeError
-from regraft.evidence.ranking import FROM_FEATURES, Candidate, Ranking, rank, rows_to_rank
+from regraft.evidence.ranking import (
+    FROM_FEATURES,
+    Candidate,
+    Ranking,
+    rank,
+    rows_to_rank,
+    trust_in,
+)
 from regraft.measure.transferability.discriminant import etran
 from regraft.measure.transferability.judging import kendall_w
 from regraft.measure.transferability.source_head import leep, nce
@@ -97,6 +104,24 @@ def test_the_same_model_twice_is_a_tie_and_no_order_to_trust() -> None:
     assert [place.first for place in found.places] == [0.5, 0.5]
     assert found.trust == "weak"
     assert found.to_json()["concordance"] is None
+
+
+@pytest.mark.parametrize(
+    ("first", "concordance", "word"),
+    [
+        (0.9, 0.7, "firm"),
+        (0.89, 0.9, "fair"),
+        (1.0, 0.69, "fair"),
+        (0.6, 0.4, "fair"),
+        (0.59, 1.0, "weak"),
+        (1.0, 0.39, "weak"),
+        (1.0, float("nan"), "weak"),
+    ],
+)
+def test_trust_needs_both_stability_and_agreement(
+    first: float, concordance: float, word: str
+) -> None:
+    assert trust_in(first, concordance) == word
 
 
 def test_models_that_say_nothing_are_not_trusted() -> None:

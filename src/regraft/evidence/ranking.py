@@ -183,7 +183,7 @@ def rank(
     ]
     places = _places(names, ranks, draws)
     concordance = kendall_w(np.stack(list(scores.values())))
-    trust = _trust(places[0].first, concordance)
+    trust = trust_in(places[0].first, concordance)
     return Ranking(
         places=places,
         estimators=(*views, *missing),
@@ -194,6 +194,19 @@ def rank(
         n_classes=len(np.unique(classes)),
         half_samples=half_samples,
     )
+
+
+def trust_in(first: float, concordance: float) -> str:
+    """Return ``firm``, ``fair`` or ``weak``.
+
+    Args:
+        first: Share of the half-samples in which the first candidate is first.
+        concordance: Kendall's W of the estimators; nan is weak.
+    """
+    for word, (share, agreement) in (("firm", _FIRM), ("fair", _FAIR)):
+        if first >= share and concordance >= agreement:
+            return word
+    return "weak"
 
 
 def rows_to_rank(labels: NDArray[np.integer], *, most: int, seed: int) -> NDArray[np.intp]:
@@ -287,13 +300,6 @@ def _places(
         Place(names[i], float(means[i]), float(low[i]), float(high[i]), float(first[i]))
         for i in order
     )
-
-
-def _trust(first: float, concordance: float) -> str:
-    for word, (share, agreement) in (("firm", _FIRM), ("fair", _FAIR)):
-        if first >= share and concordance >= agreement:
-            return word
-    return "weak"
 
 
 def _sentence(places: Sequence[Place], concordance: float, trust: str, *, n_estimators: int) -> str:

@@ -13,7 +13,6 @@ from regraft.measure.transferability.labelled import Labelled, labelled, thin_sv
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-_MOST_ITEMS = 3000
 _AXES = 32
 _BLOCK = 512
 _STRENGTHS = np.logspace(-8.0, 2.0, 41)
@@ -24,6 +23,7 @@ def parc(
     labels: NDArray[np.generic],
     *,
     reduce: bool = False,
+    most_items: int = 3000,
     seed: int = 0,
 ) -> float:
     """PARC: 100 × Spearman's ρ between 1 − corr(f_i, f_j) and 1 − corr(y_i, y_j), i < j.
@@ -33,9 +33,10 @@ def parc(
     feature do not matter.
 
     Args:
-        features: Shape (n, d), d ≥ 2. Above 3,000 items a stratified draw of them is taken.
+        features: Shape (n, d), d ≥ 2.
         labels: Shape (n,).
         reduce: Whether to reduce the features to 32 principal axes first.
+        most_items: Above it a stratified draw of about so many is taken: pairs fill memory.
         seed: Of the draw.
 
     Raises:
@@ -48,7 +49,7 @@ def parc(
     data = labelled(features, labels)
     if data.x.shape[1] < 2:
         raise ShapeError("a single feature has no correlation between items. Give d ≥ 2.")
-    rows = stratified(data.classes, _MOST_ITEMS, np.random.default_rng(seed))
+    rows = stratified(data.classes, most_items, np.random.default_rng(seed))
     x, classes = data.x[rows], data.classes[rows]
     if reduce:
         left, values, _ = thin_svd(x - x.mean(axis=0))
