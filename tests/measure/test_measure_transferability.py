@@ -259,13 +259,21 @@ def test_clusters_that_are_the_classes_leave_no_entropy() -> None:
     assert n_leep(x, labels, seed=1) <= 0.0
 
 
-def test_clusters_are_those_of_a_mixture_on_the_axes_that_hold_most_variance() -> None:
-    x, labels = items(0, n=120, d=10, signal=1.0)
+@pytest.mark.parametrize(
+    ("n", "classes", "components"),
+    [(120, 3, 15), (20, 3, 10), (300, 100, 100), (1000, 99, 495)],
+    ids=["five a class", "half the items", "one of many classes", "five of fewer"],
+)
+def test_clusters_are_those_of_a_mixture_on_the_axes_that_hold_most_variance(
+    n: int, classes: int, components: int
+) -> None:
+    x, labels = items(0, n=n, d=10, classes=classes, signal=1.0)
     axes = PCA(0.8).fit_transform(x)
     axes /= axes[:, 0].std()
-    mixture = GaussianMixture(15, covariance_type="diag", random_state=0).fit(axes)
-    assert 2 < axes.shape[1] < 10
-    assert n_leep(x, labels) == pytest.approx(leep(mixture.predict_proba(axes), labels), abs=1e-4)
+    mixture = GaussianMixture(components, covariance_type="diag", random_state=0).fit(axes)
+    assert 1 < axes.shape[1] < 10
+    known = leep(mixture.predict_proba(axes), labels)
+    assert n_leep(x, labels) == pytest.approx(known, abs=1e-4)
 
 
 # LogME
