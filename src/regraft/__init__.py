@@ -47,6 +47,10 @@ __all__ = [
 ]
 
 
+_ROOMS = ("measure",)
+"""Rooms whose functions are reached through them: ``rg.measure.logme``."""
+
+
 def __getattr__(name: str) -> Any:
     """Import a public name from its home when it is first used (PEP 562)."""
     if name in _ROOMS:

@@ -7,7 +7,7 @@ import sys
 
 import typer
 
-from regraft.commands import records, studies, tools
+from regraft.commands import ranking, records, studies, tools
 from regraft.commands.showing import BAD_INPUT, INTERRUPTED, complain
 from regraft.errors import RegraftError
 
@@ -24,6 +24,7 @@ for command in (
     studies.demo,
     studies.inspect,
     studies.plan,
+    ranking.rank,
     records.studies,
     records.runs,
     records.report,

@@ -1,0 +1,88 @@
+"""The command that orders backbones before any training: rank."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from regraft.commands.options import AllowBad, Group, Home, Input, Json, Label, Time, Trust
+from regraft.commands.showing import out, print_json, say
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from regraft.evidence.ranking import Ranking
+
+
+def rank(
+    data: Annotated[str, typer.Argument(help="Folder, CSV/TSV/Parquet/JSONL file, or zoo:digits.")],
+    backbones: Annotated[
+        str, typer.Option(help="Two or more, as `regraft run` takes them, with commas between.")
+    ],
+    items: Annotated[int, typer.Option(help="Most labelled items to look at.")] = 1000,
+    halves: Annotated[int, typer.Option(help="Half-samples of them, for the spread.")] = 30,
+    seed: Annotated[int, typer.Option(help="Seed of splits and draws.")] = 0,
+    label: Label = None,
+    input_: Input = None,
+    group: Group = None,
+    time: Time = None,
+    allow_bad: AllowBad = False,
+    trust_remote_code: Trust = False,
+    home: Home = None,
+    as_json: Json = False,
+) -> None:
+    """Order backbones by how well they are likely to transfer; train nothing.
+
+    Several estimators look at the frozen features of the labelled items; the sealed part is not
+    read. Places and ranks come with their spread over half-samples of the items.
+
+    Example: regraft rank photos/ --backbones facebook/dinov2-small,microsoft/resnet-18
+    """
+    from regraft.search.ranking import rank_backbones
+    from regraft.tasks.task import Task
+
+    task = Task.read(
+        data, label=label, input=input_, group=group, time=time, allow_bad=allow_bad, seed=seed
+    )
+    ranking = rank_backbones(
+        task,
+        [one.strip() for one in backbones.split(",") if one.strip()],
+        home=home,
+        most_items=items,
+        half_samples=halves,
+        seed=seed,
+        trust_remote_code=trust_remote_code,
+    )
+    if as_json:
+        print_json(ranking.to_json())
+    else:
+        _show(ranking)
+
+
+def _show(ranking: Ranking) -> None:
+    """Print the order, what each estimator says of each backbone, and how far to trust it."""
+    from regraft.terminal import table
+
+    columns = ("backbone", "mean rank", "place, 95 %", "first in")
+    cells = (
+        (one.name, f"{one.mean_rank:.2f}", f"{one.low:g} – {one.high:g}", f"{one.first:.0%}")
+        for one in ranking.places
+    )
+    out.print(table("Ranking", columns, cells))
+    names = [f"{number}." for number, _ in enumerate(ranking.places, 1)]
+    out.print(table("Score (rank)", ("estimator", *names, "stable"), _estimator_cells(ranking)))
+    say(ranking.sentence)
+    say(
+        f"{ranking.n_items} items, {ranking.n_classes} classes, {ranking.half_samples} "
+        "half-samples. Larger scores are better; each column is a backbone by its place above."
+    )
+
+
+def _estimator_cells(ranking: Ranking) -> Iterator[list[Any]]:
+    for view in ranking.estimators:
+        if view.stability is None:
+            yield [view.name, *(view.note for _ in ranking.places), ""]
+            continue
+        scores = (f"{view.scores[p.name]:.4g} ({view.ranks[p.name]:g})" for p in ranking.places)
+        yield [view.name, *scores, f"{view.stability:.0%}"]
