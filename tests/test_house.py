@@ -171,7 +171,8 @@ def test_nothing_is_printed() -> None:
 
 
 def test_package_folders_hold_a_docstring_and_nothing_else() -> None:
-    inner = [p for p in SOURCES if p.name == "__init__.py" and p.parent != PACKAGE]
+    lazy = (PACKAGE, PACKAGE / "measure")  # whose names are reached through the room itself
+    inner = [p for p in SOURCES if p.name == "__init__.py" and p.parent not in lazy]
     assert [name_of(path) for path in inner if len(tree_of(path).body) != 1] == []
 
 
