@@ -77,6 +77,7 @@ def _quality(record: Record, winner: Mapping[str, Any]) -> Fact | None:
         score = score_of(winner, part, metric)
         if score is not None:
             note = f"{words.interval_text(score)} on the {name}, n = {words.count(score.get('n'))}"
+            note += f"; {words.CARE} {why}" if (why := words.warning_of(score)) else ""
             title = words.score_title(score)
             return Fact(words.metric_title(metric), number(score["value"]), note, title)
     return None
@@ -136,6 +137,7 @@ def _calibration(record: Record) -> Fact | None:
         return None
     before, after = reliability["ece"], reliability["ece_calibrated"]
     note = f"{number(before['value'])} before temperature {reliability['temperature']:.2f}"
+    note += f"; {words.CARE} {why}" if (why := words.warning_of(after)) else ""
     return Fact("Calibration error", number(after["value"]), note, words.score_title(after))
 
 
