@@ -213,6 +213,7 @@ def task_facts(record: Record) -> list[Fact]:
     found: list[Fact | None] = [Fact("Kind", task["kind"]), Fact("Source", str(task["source"]))]
     found += [
         _sizes(task),
+        detectable_fact(task.get("detectable")),
         _split(task),
         Fact("Imbalance", f"{task['imbalance']:.1f} : 1", _ends(task)),
     ]
@@ -227,6 +228,22 @@ def task_facts(record: Record) -> list[Fact]:
 def _sizes(task: Mapping[str, Any]) -> Fact:
     parts = [("train", "n_train"), ("validation", "n_validation"), ("sealed test", "n_test")]
     return Fact("Items", ", ".join(f"{words.count(task[key])} {name}" for name, key in parts))
+
+
+def detectable_fact(found: Mapping[str, Any] | None) -> Fact | None:
+    """Return the least gain that the sealed part can show; None where nothing is known of it."""
+    if not found:
+        return None
+    parts = [
+        f"{number(one['difference'])} at {number(one['accuracy'])}"
+        for one in found["differences"]
+        if one["difference"] is not None
+    ]
+    seeds = found["n_seeds"]
+    note = f"gain over so much accuracy, {words.count(found['n_test'])} items, {seeds} seed"
+    note += "s" * (seeds != 1)
+    value = ", ".join(parts) or "none"
+    return Fact("Least difference that shows", value, note, found["estimator"])
 
 
 def _split(task: Mapping[str, Any]) -> Fact:
