@@ -4,11 +4,11 @@
     python benchmarks/coverage.py --quick --only intervals
 
 `intervals`: how often a 95 % interval holds the true value of a metric, how long it is, and how
-often it carries a warning, by metric, by value (near an end, in the middle) and by number of items.
-A cell *holds* within 93 – 97 %; it is *warned* where at least half of its intervals carry a warning;
-else it *misses*. `tests`: how often a test at 0.05 rejects a true null (6 % at most), and its power.
-`planning`: how often the least detectable difference is found (0.8 is promised). One process, one
-thread, seeded: the same command gives the same table.
+often it carries a warning, by metric, by value (near an end, in the middle) and by number of
+items. A cell *holds* within 93 – 97 %; it is *warned* where at least half of its intervals carry a
+warning; else it *misses*. `tests`: how often a test at 0.05 rejects a true null (6 % at most), and
+its power. `planning`: how often the least detectable difference is found (0.8 is promised). One
+process, one thread, seeded: the same command gives the same table.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def classified(skill: float, n: int, random: np.random.Generator) -> Drawn:
 
 
 def calibrated(power: float, n: int, random: np.random.Generator) -> Drawn:
-    """Return probabilities p and labels drawn from p^power: calibrated at 1, overconfident below."""
+    """Return probabilities p and labels drawn from p^power; below 1 p is overconfident."""
     p = random.dirichlet(np.full(3, 0.5), size=n)
     true = p**power / (p**power).sum(axis=1, keepdims=True)
     labels = (random.random(n)[:, None] > true.cumsum(axis=1)).sum(axis=1)

@@ -267,8 +267,8 @@ def test_a_result_that_is_another_is_told(finished: Finished, regraft: Regraft) 
 def write_digits(folder: Path, n: int = 6) -> Path:
     folder.mkdir()
     task = Task.read("zoo:digits")
-    for number, one in enumerate(task.sealed.inputs.inputs[:n]):
-        Image.fromarray(one).save(folder / f"{number}.png")
+    for i, one in enumerate(task.sealed.inputs.inputs[:n]):
+        Image.fromarray(one).save(folder / f"{i}.png")
     return folder
 
 
