@@ -8,8 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from regraft.evidence.task_card import effective_rank, label_noise, task_card
+from regraft.evidence.task_card import detectable, effective_rank, label_noise, task_card
+from regraft.evidence.words import number
 from regraft.measure.intervals import wilson
+from regraft.measure.power import minimum_detectable_difference
+from regraft.report.facts import detectable_fact
 from regraft.tasks.task import Task
 
 NAMES = np.array(["ant", "bee", "cat"])
@@ -43,6 +46,21 @@ def test_the_card_counts_the_parts() -> None:
     assert card["label_noise"] is None
     assert card["diversity"] is None
     json.dumps(card, allow_nan=False)
+
+
+def test_the_card_says_what_the_sealed_part_can_show() -> None:
+    found = task_card(task_of(*points(600)), n_seeds=2)["detectable"]
+    assert (found["n_test"], found["n_seeds"]) == (len(task_of(*points(600)).sealed), 2)
+    known = {
+        rate: minimum_detectable_difference(found["n_test"], rate, 2) for rate in (0.6, 0.75, 0.9)
+    }
+    assert {one["accuracy"]: one["difference"] for one in found["differences"]} == known
+    fact = detectable_fact(found)
+    assert fact is not None
+    assert fact.value.startswith(f"{number(known[0.6])} at .600")
+    assert fact.note.endswith("2 seeds")
+    assert detectable(0, n_seeds=1) is None
+    assert detectable_fact(None) is None
 
 
 def test_under_cross_validation_every_item_trains_and_validates() -> None:

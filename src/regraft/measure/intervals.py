@@ -28,6 +28,8 @@ FEW_ANSWERS = 3
 """Wilson's interval covers as little as 84 % where fewer are wrong, or right."""
 SKEWED = 0.25
 """Skewness over √n from which the mean of item values misses more often than it says."""
+FEW_CALIBRATED_ANSWERS = 10
+"""Where fewer are wrong, or right, the gap between confidence and accuracy is as skewed as they."""
 BIASED = 3.0
 """An ECE below so many times what a calibrated model would show is mostly noise of the bins."""
 
@@ -215,7 +217,8 @@ def _of_calibration(scored: _Scored) -> Interval:
         resamples=scored.resamples,
         seed=scored.seed,
     )
-    warning = _few_items(scored.n)
+    rights = float((decide(scored.repetitions) == scored.labels).mean())
+    warning = _few_items(scored.n) or _few_answers(rights, scored.n, FEW_CALIBRATED_ANSWERS)
     if scored.value < BIASED * noise:
         warning = (
             f"bins of {scored.n} items are noisy: a calibrated model would show about {noise:.2g}"
@@ -247,9 +250,9 @@ def _few_of_a_class(labels: NDArray[np.integer], least: int) -> str | None:
     return f"a class has {fewest} item{'s' * (fewest > 1)}: the interval is rough"
 
 
-def _few_answers(share: float, n: float) -> str | None:
+def _few_answers(share: float, n: float, least: int = FEW_ANSWERS) -> str | None:
     # A NaN compares false with everything, so an undefined score carries no such warning.
     for kind, part in (("wrong", 1 - share), ("right", share)):
-        if part * n < FEW_ANSWERS - 1e-9:
-            return f"fewer than {FEW_ANSWERS} answers are {kind}: the interval is rough"
+        if part * n < least - 1e-9:
+            return f"fewer than {least} answers are {kind}: the interval is rough"
     return None

@@ -197,9 +197,9 @@ def item_values(
     if name == "brier":
         return weighted.brier_scores(probabilities, labels)
     if name == "accuracy":
-        return (decide(probabilities, costs) == labels).astype(np.float64)
+        return np.asarray(decide(probabilities, costs) == labels, dtype=np.float64)
     if name == "mean_cost" and costs is not None:
-        return costs[labels, decide(probabilities, costs)].astype(np.float64)
+        return np.asarray(costs[labels, decide(probabilities, costs)], dtype=np.float64)
     raise ConfigError(
         f"metric {name!r} has no value per item here. Take accuracy, log_loss or brier, or "
         "mean_cost with costs."
