@@ -28,9 +28,9 @@ FEW_ANSWERS = 3
 """Wilson's interval covers as little as 84 % where fewer are wrong, or right."""
 SKEWED = 0.25
 """Skewness over √n from which the mean of item values misses more often than it says."""
-FEW_CALIBRATED_ANSWERS = 10
+FEW_CALIBRATED_ANSWERS = 20
 """Where fewer are wrong, or right, the gap between confidence and accuracy is as skewed as they."""
-BIASED = 3.0
+BIASED = 4.0
 """An ECE below so many times what a calibrated model would show is mostly noise of the bins."""
 
 
