@@ -39,7 +39,7 @@ ITEMS = (30, 60, 100, 300, 1000)
 SHARES = np.array([0.5, 0.3, 0.2])
 RESAMPLES = 300
 # Metrics without resampling are cheap: more trials, less chance in the table.
-TRIALS = {"macro_f1": 1000, "auroc": 500, "ece": 500}
+TRIALS = {"macro_f1": 800, "auroc": 500, "ece": 500}
 PROPORTIONS = ("accuracy", "balanced_accuracy", "macro_f1", "auroc")
 VALUES = {"log_loss": (0.1, 0.5, 1.0), "brier": (0.1, 0.5, 1.0)}
 HOLDS, NULL = (0.93, 0.97), 0.06
@@ -112,7 +112,7 @@ def coverage(
     *,
     quick: bool,
 ) -> Row:
-    trials = TRIALS.get(metric, 2000) // (5 if quick else 1)
+    trials = TRIALS.get(metric, 1500) // (5 if quick else 1)
     hits, warned, lengths = np.zeros(trials, bool), np.zeros(trials, bool), np.zeros(trials)
     cell = zlib.crc32(f"{metric} {near}".encode())  # cells of one seed would share their luck
     for trial in range(trials):

@@ -87,6 +87,7 @@ def test_clean_labels_show_no_noise() -> None:
     assert noise["items"] == []
     n = len(task.development)
     assert (noise["low"], noise["high"]) == (0.0, wilson(0, n).high)
+    assert noise["warning"] == "few labels are suspect, or few are not: the interval is rough"
 
 
 def test_wrong_labels_are_found_and_named() -> None:
@@ -97,6 +98,7 @@ def test_wrong_labels_are_found_and_named() -> None:
     task = task_of(x, given_labels)
     card = task_card(task, features=features_of(task))
     noise = card["label_noise"]
+    assert noise["warning"] is None
     assert noise["low"] < len(wrong) / 300 < noise["high"]
     assert noise["n"] == len(task.development)
     assert len(noise["items"]) == 10

@@ -39,6 +39,7 @@ from regraft.measure.significance import (
         ({"n_items": 5, "zero_one": True}, None, "least p that they can reach is 0.0625"),
         ({"n_seeds": 5}, None, "5 seeds cannot tell systems apart at 0.05"),
         ({"n_seeds": 1}, None, "one score of each says nothing of chance"),
+        ({"n_seeds": 0}, None, "one score of each says nothing of chance"),
         ({"n_seeds": 2, "overlapping": True}, None, "2 splits cannot show"),
         ({"n_seeds": 4, "paired": False}, None, "4 unpaired seeds are too few"),
         ({"n_datasets": 5}, None, "5 data sets cannot tell systems apart"),

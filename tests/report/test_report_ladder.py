@@ -81,6 +81,14 @@ def test_classes_are_sorted_by_their_scores_with_wilson_intervals() -> None:
     values = [float(row[4].text) for row in table.rows]
     assert values == sorted(values)
     assert all("Wilson" in row[3].title and "n = " in row[3].title for row in table.rows)
+    rough = image_record()
+    counts = rough["best"]["confusion"]
+    rough["best"]["confusion"] = [
+        [n * (i == j) for j, n in enumerate(r)] for i, r in enumerate(counts)
+    ]
+    marked = class_table(rough)
+    assert marked is not None
+    assert all("⚠ " in row[2].title for row in marked.rows)
 
 
 def test_all_measures_are_shown() -> None:

@@ -128,6 +128,8 @@ def label_noise(task: Task, features: np.ndarray[Any, Any]) -> dict[str, Any] | 
         "value": share.value,
         "low": share.low,
         "high": share.high,
+        "warning": share.warning
+        and "few labels are suspect, or few are not: the interval is rough",
         "n": len(order),
         "estimator": f"{_FOLDS}-fold linear probe contradicts the label with probability ≥ "
         f"{_CONFIDENT}; an upper estimate where the probe is weak",

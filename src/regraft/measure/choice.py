@@ -113,8 +113,8 @@ def _over_splits(n_seeds: int) -> Choice:
     if n_seeds < FEWEST_SPLITS:
         return Choice(
             None,
-            f"{n_seeds} split{'s' * (n_seeds > 1)} cannot show how much splits vary. Give at least "
-            f"{FEWEST_SPLITS}.",
+            f"{n_seeds} split{'s' * (n_seeds != 1)} cannot show how much splits vary. Give "
+            f"at least {FEWEST_SPLITS}.",
         )
     return Choice(
         "nadeau_bengio",
@@ -124,7 +124,7 @@ def _over_splits(n_seeds: int) -> Choice:
 
 
 def _over_seeds(n: int, *, paired: bool) -> Choice:
-    if n == 1:
+    if n < 2:
         return Choice(
             None,
             "one score of each says nothing of chance. Give the items' predictions, or at least "

@@ -202,7 +202,8 @@ def _proportion(k: int, n: int, of: str) -> str:
         return f"n = 0 {of}"
     one = wilson(k, n)
     interval = words.interval_text({"low": one.low, "high": one.high})
-    return f"95 % interval {interval}; {k} of n = {n} {of}; Wilson"
+    care = f"; {words.CARE} {one.warning}" if one.warning else ""
+    return f"95 % interval {interval}; {k} of n = {n} {of}; Wilson{care}"
 
 
 def task_facts(record: Record) -> list[Fact]:
@@ -289,6 +290,7 @@ def _noise(task: Mapping[str, Any]) -> Fact | None:
     if not noise:
         return None
     interval = f"{words.percent(noise['low'])} – {words.percent(noise['high'])}"
+    interval += f"; {words.CARE} {why}" if (why := words.warning_of(noise)) else ""
     title = words.score_title(noise)
     return Fact("Suspect labels", words.percent(noise["value"]), f"95 % interval {interval}", title)
 
