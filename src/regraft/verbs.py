@@ -18,13 +18,12 @@ from regraft.config.study import IN_MEMORY, StudySpec
 from regraft.deploy.predictor import GraftPredictor
 from regraft.engine.fit import FINISH
 from regraft.engine.run import execute
-from regraft.errors import BackboneError, BudgetError, LedgerError, ResumeError
+from regraft.errors import BackboneError, BudgetError, ConfigError, LedgerError, ResumeError
 from regraft.events import Checkpoint, Done, Failed
+from regraft.evidence.side_by_side import TableOptions, compare_recorded, compare_table
 from regraft.evidence.task_card import task_card
 from regraft.features.store import Cache
 from regraft.ledger.ledger import Ledger
-from regraft.measure.comparison import paired_bootstrap
-from regraft.measure.metrics import softmax
 from regraft.search.advisor import Admission, order, purse_of
 from regraft.search.bench import Bench
 from regraft.search.clock import Clock
@@ -34,7 +33,7 @@ from regraft.study import Study
 from regraft.tasks.inputs import read_inputs
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Generator, Sequence
 
     from regraft.engine.job import Job
     from regraft.events import Event
@@ -44,7 +43,6 @@ if TYPE_CHECKING:
     from regraft.tasks.items import Items
     from regraft.tasks.task import Task
 
-_LEFT_TO_CHANCE = 0.05
 _LITTLE_ROOM = 2e9  # bytes
 
 
@@ -216,45 +214,29 @@ def _study_of(ledger: Ledger, run: str) -> str:
     return next(cutting, studies[0]) if is_cut else studies[0]
 
 
-def compare_runs(first: str, second: str, *, home: Path | None) -> dict[str, Any]:
-    """Compare two runs on the validation items that both predicted, paired.
+def compare_any(
+    what: Sequence[str], *, metric: str | None, home: Path | None, options: TableOptions
+) -> dict[str, Any]:
+    """Compare two or more runs, studies or grafts on the same items, or the columns of a CSV file.
 
     Raises:
-        ConfigError: A run is unknown.
+        ConfigError: Something is unknown, or one thing is given that is no CSV file.
+        DataError: The file cannot be used.
         ResumeError: A run has no result, or they were not validated on the same items.
     """
-    ledger = Ledger.open(home)
-    rows = [ledger.runs.find(run) for run in (first, second)]
-    results = [ledger.runs.result(row.id) for row in rows]
-    for row, result in zip(rows, results, strict=True):
-        if result is None:
-            raise ResumeError("it has no result.", where=f"run {row.id}")
-    a, b = (result.arrays for result in results if result is not None)
-    shared = set.intersection(*(set(ledger.runs.studies_of(row.id)) for row in rows))
-    same = np.array_equal(a["rows"], b["rows"]) and np.array_equal(a["labels"], b["labels"])
-    if not shared or not same or len(a["rows"]) == 0:
-        raise ResumeError(
-            "they were not validated on the same items, so there is no paired comparison. Compare "
-            "runs of one study.",
-            where=f"runs {rows[0].id} and {rows[1].id}",
+    if len(what) == 1 and what[0].lower().endswith(".csv"):
+        if metric is not None:
+            raise ConfigError("a table of scores has no metric to choose.", where="--metric")
+        return compare_table(Path(what[0]), options)
+    if len(what) < 2:
+        raise ConfigError("name two runs, studies or grafts, or one CSV file.", where="compare")
+    if options != TableOptions():
+        raise ConfigError(
+            "--lower-is-better, --unpaired and --splits speak of a CSV file of scores. Leave them "
+            "out.",
+            where="compare",
         )
-    metric = str(ledger.studies.get(min(shared)).configuration["task"]["metric"])
-    comparison = paired_bootstrap(
-        metric, softmax(a["logits"])[None], softmax(b["logits"])[None], a["labels"], seed=0
-    )
-    return {
-        "metric": metric,
-        "first": {"run": rows[0].id, "protocol": rows[0].protocol},
-        "second": {"run": rows[1].id, "protocol": rows[1].protocol},
-        "difference": comparison.difference,
-        "low": comparison.low,
-        "high": comparison.high,
-        "p": comparison.p,
-        "n": comparison.n,
-        "estimator": comparison.estimator,
-        "tie": comparison.p >= _LEFT_TO_CHANCE,
-        "note": "one seed each: this speaks of these two runs, not of their protocols",
-    }
+    return compare_recorded(Ledger.open(home), what, metric=metric)
 
 
 def predict_table(

@@ -20,6 +20,7 @@ from PIL import Image
 from rich.console import Console
 
 from regraft.events import Done, Evaluation, Failed, Preflight, Started, Step
+from regraft.evidence.words import number
 from regraft.ledger.ledger import Ledger
 from regraft.tasks.task import Task
 from regraft.terminal import Progress
@@ -206,11 +207,37 @@ def test_two_runs_are_compared_paired(finished: Finished, regraft: Regraft) -> N
     runs = {one["protocol"]: one["run"] for one in finished.printed["runs"]}
     pair = runs["linear-probe"], runs["majority"][:10]
     found = last_json(regraft("compare", *pair, "--home", finished.home, "--json").out)
-    assert (found["metric"], found["n"], found["tie"]) == ("accuracy", 20, False)
-    assert 0 < found["low"] <= found["difference"] <= found["high"]
+    (one,) = found["comparisons"]
+    assert (found["metric"], found["n"], found["test"]) == ("accuracy", 20, "mcnemar")
+    assert (one["tie"], one["winner"]) == (False, "linear-probe")
+    assert 0 < one["low"] <= one["difference"] <= one["high"]
     text = regraft("compare", *pair, "--home", finished.home).out
     assert text.startswith("linear-probe − majority: accuracy +0.")
     assert "not a tie" in text
+    assert "conclusion: linear-probe is better than majority" in text
+
+
+def test_a_study_and_its_graft_stand_for_their_winner(
+    finished: Finished, regraft: Regraft, tmp_path: Path
+) -> None:
+    home = ("--home", finished.home)
+    runs = {one["protocol"]: one["run"] for one in finished.printed["runs"]}
+    shown = regraft("compare", "digits", runs["majority"], runs["knn"], *home, "--json")
+    found = last_json(shown.out)
+    record = json.loads(json.dumps(Ledger.open(finished.home).studies.record(finished.id)))
+    assert found["systems"][0]["run"] == record["best"]["run"]
+    assert len(found["comparisons"]) == 3
+    assert all(one["p_adjusted"] >= one["p"] for one in found["comparisons"])
+    graft = record["best"]["graft"]
+    again = regraft("compare", graft, runs["majority"], *home, "--metric", "macro_f1", "--json")
+    found = last_json(again.out)
+    assert found["systems"][0]["run"] == record["best"]["run"]
+    assert (found["metric"], found["test"]) == ("macro_f1", "paired_bootstrap")
+    twice = regraft("compare", "digits", graft, *home)
+    assert twice.code == 2
+    assert "given twice" in twice.err
+    other = regraft("compare", graft, runs["majority"], "--home", tmp_path / "elsewhere")
+    assert (other.code, "no study of this ledger made this graft" in other.err) == (2, True)
 
 
 def test_a_run_comes_out_identical(finished: Finished, regraft: Regraft) -> None:
@@ -240,8 +267,8 @@ def test_a_result_that_is_another_is_told(finished: Finished, regraft: Regraft) 
 def write_digits(folder: Path, n: int = 6) -> Path:
     folder.mkdir()
     task = Task.read("zoo:digits")
-    for number, one in enumerate(task.sealed.inputs.inputs[:n]):
-        Image.fromarray(one).save(folder / f"{number}.png")
+    for i, one in enumerate(task.sealed.inputs.inputs[:n]):
+        Image.fromarray(one).save(folder / f"{i}.png")
     return folder
 
 
@@ -290,14 +317,21 @@ def test_a_plan_trains_nothing(finished: Finished, regraft: Regraft, tmp_path: P
     (study,) = ledger.studies.all()
     assert ledger.runs.of(study.id) == []
     ledger.close()
+    shows = last_json(shown.out)["detectable"]
+    assert (shows["n_seeds"], shows["power"]) == (1, 0.8)
+    assert [one["accuracy"] for one in shows["differences"]] == [0.6, 0.75, 0.9]
     table = regraft("plan", finished.study, "--home", tmp_path / "other", "--budget", "2s").out
     assert "Plan" in table
+    least = number(shows["differences"][0]["difference"])
+    assert f"Least difference that shows: {least} at .600" in table
     assert "control: always" in table
 
 
 def test_data_are_inspected_with_and_without_a_backbone(regraft: Regraft, tmp_path: Path) -> None:
     card = last_json(regraft("inspect", "zoo:digits", "--json").out)
     assert len(card["classes"]) == 10
+    assert card["detectable"]["n_test"] == card["n_test"]
+    assert "Least difference that shows" in regraft("inspect", "zoo:digits").out
     more = ("--backbone", "zoo:glyphs", "--home", tmp_path / "home", "--json")
     with_backbone = last_json(regraft("inspect", "zoo:digits", *more).out)
     known = {key for key, value in card.items() if value is not None}

@@ -8,8 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from regraft.evidence.task_card import effective_rank, label_noise, task_card
+from regraft.evidence.task_card import detectable, effective_rank, label_noise, task_card
+from regraft.evidence.words import number
 from regraft.measure.intervals import wilson
+from regraft.measure.power import minimum_detectable_difference
+from regraft.report.facts import detectable_fact
 from regraft.tasks.task import Task
 
 NAMES = np.array(["ant", "bee", "cat"])
@@ -45,6 +48,21 @@ def test_the_card_counts_the_parts() -> None:
     json.dumps(card, allow_nan=False)
 
 
+def test_the_card_says_what_the_sealed_part_can_show() -> None:
+    found = task_card(task_of(*points(600)), n_seeds=2)["detectable"]
+    assert (found["n_test"], found["n_seeds"]) == (len(task_of(*points(600)).sealed), 2)
+    known = {
+        rate: minimum_detectable_difference(found["n_test"], rate, 2) for rate in (0.6, 0.75, 0.9)
+    }
+    assert {one["accuracy"]: one["difference"] for one in found["differences"]} == known
+    fact = detectable_fact(found)
+    assert fact is not None
+    assert fact.value.startswith(f"{number(known[0.6])} at .600")
+    assert fact.note.endswith("2 seeds")
+    assert detectable(0, n_seeds=1) is None
+    assert detectable_fact(None) is None
+
+
 def test_under_cross_validation_every_item_trains_and_validates() -> None:
     task = task_of(*points(150)).with_label_budget(5, seed=0)
     card = task_card(task)
@@ -69,6 +87,7 @@ def test_clean_labels_show_no_noise() -> None:
     assert noise["items"] == []
     n = len(task.development)
     assert (noise["low"], noise["high"]) == (0.0, wilson(0, n).high)
+    assert noise["warning"] == "few labels are suspect, or few are not: the interval is rough"
 
 
 def test_wrong_labels_are_found_and_named() -> None:
@@ -79,6 +98,7 @@ def test_wrong_labels_are_found_and_named() -> None:
     task = task_of(x, given_labels)
     card = task_card(task, features=features_of(task))
     noise = card["label_noise"]
+    assert noise["warning"] is None
     assert noise["low"] < len(wrong) / 300 < noise["high"]
     assert noise["n"] == len(task.development)
     assert len(noise["items"]) == 10

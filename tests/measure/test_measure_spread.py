@@ -149,7 +149,7 @@ def test_an_interval_holds_its_value_and_says_how_it_was_found(name: str, seeds:
     assert found.low < found.value < found.high
     assert found.n == 90
     assert ("mean of 3 seeds" in found.estimator) == (seeds == 3)
-    assert found.note == ""
+    assert (found.warning is None) == (name != "ece")
 
 
 def test_a_wider_level_gives_a_wider_interval() -> None:
@@ -189,15 +189,15 @@ def test_a_perfect_score_is_not_certain(name: str) -> None:
     found = interval(name, p, labels)
     assert (found.value, found.high) == (1.0, 1.0)
     assert found.low == pytest.approx(wilson(40, 40).low)
-    assert "no resample differs" in found.estimator
+    assert found.warning == "fewer than 3 answers are wrong: the interval is rough"
 
 
 def test_few_items_are_noted() -> None:
     p, labels = with_accuracy(20, 15)
-    assert interval("macro_f1", p, labels).note == "20 items are few: the interval is rough"
+    assert interval("macro_f1", p, labels).warning == "20 items are few: the interval is rough"
     labels = np.array([0] * 40 + [1] * 2 + [2] * 10)
-    note = interval("macro_f1", arm(labels, seed=0), labels).note
-    assert note == "a class has 2 items: the interval is rough"
+    warning = interval("macro_f1", arm(labels, seed=0), labels).warning
+    assert warning == "a class has 2 items: the interval is rough"
 
 
 def test_an_undefined_metric_has_no_spread() -> None:
@@ -220,7 +220,7 @@ def test_an_interval_has_a_plain_record() -> None:
         "n": 10,
         "estimator": "x",
         "level": 0.95,
-        "note": "",
+        "warning": None,
     }
 
 

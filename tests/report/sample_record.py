@@ -54,7 +54,7 @@ def interval(value: float, n: int, *, spread: float = 1.0) -> dict[str, Any]:
         "high": min(value + half, 1.0),
         "n": n,
         "estimator": "bootstrap over items, 2000 resamples, percentile",
-        "note": None,
+        "warning": None,
     }
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from regraft.report.card import card_markdown
 from regraft.report.facts import badges, class_table, key_facts, task_facts, winner_scores
 from regraft.report.ladder import all_scores, ladder_of
+from regraft.report.page import page_html
 from regraft.report.summary import run_summary
 from regraft.report.words import Cell
 from sample_record import bare_record, image_record, text_record
@@ -89,6 +91,14 @@ def test_classes_are_sorted_by_their_scores_with_wilson_intervals() -> None:
     values = [float(row[4].text) for row in table.rows]
     assert values == sorted(values)
     assert all("Wilson" in row[3].title and "n = " in row[3].title for row in table.rows)
+    rough = image_record()
+    counts = rough["best"]["confusion"]
+    rough["best"]["confusion"] = [
+        [n * (i == j) for j, n in enumerate(r)] for i, r in enumerate(counts)
+    ]
+    marked = class_table(rough)
+    assert marked is not None
+    assert all("⚠ " in row[2].title for row in marked.rows)
 
 
 def test_all_measures_are_shown() -> None:
@@ -121,3 +131,20 @@ def test_scripts_read_controls_candidates_and_plain_intervals() -> None:
     assert set(found["runs"][-3]["test"]["macro_f1"]) == {"value", "low", "high"}
     assert found["runs"][-1]["validation"] is None
     assert found["best"]["graft"] == record["best"]["graft"]
+
+
+def test_a_rough_interval_is_marked_and_its_reason_told() -> None:
+    record = image_record()
+    assert ladder_of(record).cares == ()
+    why = "fewer than 3 answers are wrong: the interval is rough"
+    winner = next(arm for arm in record["arms"] if arm["winner"])
+    for part in ("validation", "test"):
+        winner[part]["macro_f1"]["warning"] = why
+    ladder = ladder_of(record)
+    row = next(one for one in ladder.rows if one.winner)
+    assert ladder.cares == (why,)
+    assert row.validation.text.endswith("] ⚠")
+    assert why in row.validation.title
+    assert f"⚠ {why}" in key_facts(record)[0].note
+    assert f"\n⚠ {why}" in card_markdown(record)
+    assert f"<li>⚠ {why}</li>" in page_html(record)

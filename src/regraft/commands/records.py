@@ -136,27 +136,67 @@ def report(
 
 
 def compare(
-    first: Annotated[str, typer.Argument(help="Id of a run, or how it begins.")],
-    second: Annotated[str, typer.Argument(help="Id of another run.")],
+    what: Annotated[
+        list[str],
+        typer.Argument(help="Runs, studies or folders of grafts; or one CSV file of scores."),
+    ],
+    metric: Annotated[
+        str | None, typer.Option(help="What is compared; that of the first study if not given.")
+    ] = None,
+    lower_is_better: Annotated[
+        bool, typer.Option("--lower-is-better", help="The CSV's scores are errors or losses.")
+    ] = False,
+    unpaired: Annotated[
+        bool, typer.Option("--unpaired", help="The same seed of the CSV means nothing in common.")
+    ] = False,
+    splits: Annotated[
+        str | None,
+        typer.Option(help="The CSV's seeds are splits of so many to train and test: 900,100."),
+    ] = None,
     home: Home = None,
     as_json: Json = False,
 ) -> None:
-    """Compare two runs, paired, on the items that validated both.
+    """Compare two or more runs, studies or grafts by the test that fits, and say what follows.
+
+    They are paired on the items that validated all. A CSV file has the columns dataset, seed (each
+    where there are several) and one of scores for each system.
 
     Example: regraft compare 81ce 02fd
     """
-    from regraft.verbs import compare_runs
+    from regraft.evidence.side_by_side import TableOptions
+    from regraft.verbs import compare_any
 
-    found = compare_runs(first, second, home=home)
+    options = TableOptions(not lower_is_better, not unpaired, _sizes(splits))
+    found = compare_any(what, metric=metric, home=home, options=options)
     if as_json:
         print_json(found)
         return
-    say(
-        f"{found['first']['protocol']} − {found['second']['protocol']}: {found['metric']} "
-        f"{found['difference']:+.3f} [{found['low']:+.3f}, {found['high']:+.3f}], "
-        f"p = {found['p']:.3g}, n = {found['n']} "
-        f"({'a tie' if found['tie'] else 'not a tie'}; {found['note']})"
-    )
+    for one in found["comparisons"]:
+        say(_comparison_line(one, found["metric"]))
+    lines = [f"test: {found['test'] or 'none'}; {found['why']}"]
+    lines += [f"conclusion: {found['conclusion']}"] if found["test"] else []
+    lines += [f"n = {found['n']} ({found['part']}); {found['note']}".rstrip("; ")]
+    say("\n".join(lines))
+
+
+def _comparison_line(one: dict[str, Any], metric: str) -> str:
+    text = f"{one['first']} − {one['second']}: {metric} {one['difference']:+.3f}"
+    if one["low"] is not None:
+        text += f" [{one['low']:+.3f}, {one['high']:+.3f}]"
+    if one["p"] is not None:
+        text += f", p = {one['p']:.3g}"
+    if one["p_adjusted"] is not None and one["p_adjusted"] != one["p"]:
+        text += f" (corrected {one['p_adjusted']:.3g})"
+    return f"{text} ({'a tie' if one['tie'] else 'not a tie'}; {one['estimator']})"
+
+
+def _sizes(text: str | None) -> tuple[int, int] | None:
+    if text is None:
+        return None
+    parts = text.split(",")
+    if len(parts) != 2 or not all(part.strip().isdigit() and int(part) > 0 for part in parts):
+        raise ConfigError(f"{text!r} is not a pair of sizes such as 900,100.", where="--splits")
+    return int(parts[0]), int(parts[1])
 
 
 def verify(

@@ -27,7 +27,7 @@ from regraft.commands.options import (
     Time,
     Trust,
 )
-from regraft.commands.showing import check_form, finish, out, print_json
+from regraft.commands.showing import check_form, finish, out, print_json, say
 from regraft.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -137,6 +137,8 @@ def plan(
 
     Example: regraft plan study.yaml
     """
+    from regraft.evidence.task_card import detectable
+    from regraft.report.facts import detectable_fact
     from regraft.report.words import size
     from regraft.terminal import duration, table
     from regraft.verbs import plan_study
@@ -155,9 +157,11 @@ def plan(
         "protocols": protocol,
         "label_budget": label_budget,
     }
-    rows = plan_study(_study(data, given, task, home, trusted=trust_remote_code))
+    study = _study(data, given, task, home, trusted=trust_remote_code)
+    shows = detectable(len(study.pool.sealed), n_seeds=study.spec.seeds)
+    rows = plan_study(study)
     if as_json:
-        print_json({"plan": rows})
+        print_json({"plan": rows, "detectable": shows})
         return
     cells = (
         (
@@ -170,6 +174,8 @@ def plan(
         for row in rows
     )
     out.print(table("Plan", ("protocol", "rates", "about", "memory", "why"), cells))
+    if (fact := detectable_fact(shows)) is not None:
+        say(f"{fact.name}: {fact.value} ({fact.note})")
 
 
 def inspect(

@@ -93,7 +93,7 @@ def interval_json(one: Interval) -> dict[str, Any]:
         "high": _finite(one.high),
         "n": one.n,
         "estimator": one.estimator,
-        "note": one.note,
+        "warning": one.warning,
     }
 
 

@@ -190,6 +190,7 @@ def _label_efficiency(evidence: Evidence) -> dict[str, Any] | None:
                 "seeds": len(point.logits),
                 "n": one.n,
                 "estimator": one.estimator,
+                "warning": one.warning,
             }
         )
     return {

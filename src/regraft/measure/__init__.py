@@ -11,6 +11,8 @@ from typing import Any
 _NAMES: dict[str, tuple[str, ...]] = {
     "calibration": ("ece", "fit_temperature", "reliability_bins"),
     "calibration_errors": ("ace", "brier", "classwise_ece", "ece_debiased", "ece_equal_mass"),
+    "choice": ("choose_comparison",),
+    "comparison": ("Comparison", "benjamini_hochberg", "holm", "paired_bootstrap"),
     "confident_learning": ("label_errors",),
     "conformal": (
         "aps_scores",
@@ -19,6 +21,7 @@ _NAMES: dict[str, tuple[str, ...]] = {
         "lac_scores",
         "set_quality",
     ),
+    "contest": ("compare_items", "compare_scores"),
     "continual": (
         "average_accuracy",
         "backward_transfer",
@@ -34,6 +37,7 @@ _NAMES: dict[str, tuple[str, ...]] = {
         "speed_up",
         "time_to_reach",
     ),
+    "dominance": ("aso",),
     "groups": (
         "by_group",
         "demographic_parity_difference",
@@ -42,6 +46,7 @@ _NAMES: dict[str, tuple[str, ...]] = {
         "group_rates",
         "worst_group",
     ),
+    "intervals": ("Interval", "interval", "wilson"),
     "kernels": ("median_bandwidth",),
     "label_savings": ("area_under_log_n", "data_saving_ratio", "label_efficiency"),
     "limits": (
@@ -70,12 +75,15 @@ _NAMES: dict[str, tuple[str, ...]] = {
         "relative_mahalanobis_scores",
     ),
     "permutation": ("TwoSample",),
+    "power": ("minimum_detectable_difference",),
     "power_law": ("fit_power_law",),
     "random_features": ("mmd2_rff",),
+    "rankings": ("critical_difference", "friedman", "nemenyi"),
     "robustness": ("corruption_errors",),
     "scaling": ("fit_vector_scaling",),
     "selective": ("risk_coverage",),
     "shift": ("mmd2_paired", "mmd2_paired_test"),
+    "significance": ("mcnemar", "nadeau_bengio", "permutation_test", "wilcoxon"),
     "similarity": ("cka", "cka_linear", "cka_minibatch"),
     "slices": (
         "cluster_slices",

@@ -155,6 +155,32 @@ def holm(p: Sequence[float]) -> list[float]:
     return adjusted
 
 
+def benjamini_hochberg(p: Sequence[float]) -> list[float]:
+    """Return p-values corrected for the share of false calls, in the order given.
+
+    The i-th smallest of m becomes min over j ≥ i of m p_j / j. Calling those below 0.05 different
+    leaves at most 5 % false ones among the calls, on average; `holm` allows any false call at all
+    in 5 % of the families.
+
+    Args:
+        p: Each in [0, 1]; of tests that are independent or positively dependent.
+
+    Reference:
+        Benjamini & Hochberg, Controlling the False Discovery Rate, J. R. Statist. Soc. B 57 (1995).
+
+    Example:
+        >>> [round(x, 3) for x in benjamini_hochberg([0.01, 0.04, 0.03, 0.005])]
+        [0.02, 0.04, 0.04, 0.02]
+    """
+    order = sorted(range(len(p)), key=lambda i: p[i], reverse=True)
+    adjusted = [0.0] * len(p)
+    lowest = 1.0
+    for place, i in enumerate(order):
+        lowest = min(lowest, len(p) * p[i] / (len(p) - place))
+        adjusted[i] = lowest
+    return adjusted
+
+
 def detectable_difference(comparison: Comparison) -> float:
     """Return the smallest true difference that is found with probability 0.8 at 0.05.
 

@@ -1,4 +1,4 @@
-"""The spread of a metric over the items that it was measured on."""
+"""The spread of a metric over the items that it was measured on, and where it cannot be trusted."""
 
 from __future__ import annotations
 
@@ -6,17 +6,32 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.stats import norm
 
 from regraft.errors import ShapeError
-from regraft.measure.metrics import metric_named
-from regraft.measure.resampling import centred, mean_score, resampled_scores, resamples_of
+from regraft.measure.metrics import METRICS, decide, item_values, metric_named
+from regraft.measure.resampling import mean_score, resampled_scores, resamples_of
+from regraft.measure.spreads import (
+    calibration_ends,
+    effective_items,
+    mean_ends,
+    recall_deviation,
+    wilson_ends,
+)
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 FEW_ITEMS = 30
 FEW_OF_A_CLASS = 5
+FEW_OF_A_RANKED_CLASS = 10
+FEW_ANSWERS = 3
+"""Wilson's interval covers as little as 84 % where fewer are wrong, or right."""
+SKEWED = 0.25
+"""Skewness over √n from which the mean of item values misses more often than it says."""
+FEW_CALIBRATED_ANSWERS = 20
+"""Where fewer are wrong, or right, the gap between confidence and accuracy is as skewed as they."""
+BIASED = 4.0
+"""An ECE below so many times what a calibrated model would show is mostly noise of the bins."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +45,8 @@ class Interval:
         n: Items it rests on.
         estimator: How the ends were found, in words.
         level: Nominal coverage.
-        note: Why the ends are to be taken with care; empty where they are not.
+        warning: Why the interval may hold the truth less often than it says; None where it has
+            been measured to hold (benchmarks/coverage.py).
     """
 
     value: float
@@ -39,11 +55,29 @@ class Interval:
     n: int
     estimator: str
     level: float = 0.95
-    note: str = ""
+    warning: str | None = None
 
-    def to_json(self) -> dict[str, float | int | str]:
+    def to_json(self) -> dict[str, float | int | str | None]:
         """Return the plain record."""
         return asdict(self)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Scored:
+    """What an interval is asked of: repetitions (S, N, C) of one system on labelled items."""
+
+    metric: str
+    value: float
+    repetitions: NDArray[np.floating]
+    labels: NDArray[np.integer]
+    costs: NDArray[np.floating] | None
+    level: float
+    resamples: int
+    seed: int
+
+    @property
+    def n(self) -> int:
+        return len(self.labels)
 
 
 def wilson(k: float, n: int, *, level: float = 0.95) -> Interval:
@@ -68,14 +102,9 @@ def wilson(k: float, n: int, *, level: float = 0.95) -> Interval:
     if n < 1 or not 0 <= k <= n + 1e-9:
         raise ShapeError(f"wilson: {k} of {n} is no proportion. Give 0 ≤ k ≤ n and n ≥ 1.")
     share = min(k / n, 1.0)
-    z = float(norm.ppf(0.5 + level / 2))
-    scale = 1 + z**2 / n
-    centre = (share + z**2 / (2 * n)) / scale
-    half = z / scale * float(np.sqrt(share * (1 - share) / n + z**2 / (4 * n**2)))
-    # At the ends the bound is exact; rounding would leave 1e-17 beside it.
-    low = 0.0 if share == 0.0 else max(0.0, min(centre - half, share))
-    high = 1.0 if share == 1.0 else min(1.0, max(centre + half, share))
-    return Interval(share, low, high, n, "Wilson score interval", level, _note(n, None))
+    low, high = wilson_ends(share, n, level=level)
+    warning = _few_items(n) or _few_answers(share, n)
+    return Interval(share, low, high, n, "Wilson score interval", level, warning)
 
 
 def interval(
@@ -88,12 +117,14 @@ def interval(
     resamples: int = 2000,
     seed: int = 0,
 ) -> Interval:
-    """Return a metric with its interval over items: Wilson for accuracy, else the bootstrap.
+    """Return a metric with its interval over items, by the method that holds for that metric.
 
-    With several repetitions the value is their mean and items are resampled jointly; Wilson's
-    interval of a mean accuracy is a little wide then. Where a proportion is exactly 0 or 1 and no
-    resample differs, Wilson's interval of as many items is given, since certainty is not what n
-    right answers show.
+    Accuracy: Wilson. Balanced accuracy, F1 and AUROC: Wilson of as many items as would give the
+    metric's own variance (by class for balanced accuracy, else by bootstrap), which stays within
+    [0, 1] and is as skewed as the metric is near its ends. Log loss, Brier score and mean cost: t
+    corrected for skewness. ECE: the errors whose noisy estimate could be the one seen, since the
+    plain estimate is biased upward. With several repetitions the value is their mean, and items are
+    drawn jointly; the intervals of accuracies are a little wide then.
 
     Args:
         metric: A metric's name.
@@ -101,55 +132,127 @@ def interval(
         labels: Class indices, shape (N,).
         costs: Shape (C, C), rows the true class.
         level: Nominal coverage in (0, 1).
-        resamples: Bootstrap resamples.
+        resamples: Bootstrap resamples, where there are any.
         seed: Of the resampling.
 
     Raises:
         ConfigError: The metric is unknown, or is ``mean_cost`` and no costs are given.
         ShapeError: The shapes do not fit together.
     """
-    known = metric_named(metric)
     repetitions = probabilities if probabilities.ndim == 3 else probabilities[None]
-    n, seeds = len(labels), _of_seeds(len(repetitions))
     value = mean_score(metric, repetitions, labels, costs=costs)
+    scored = _Scored(metric, value, repetitions, labels, costs, level, resamples, seed)
     if metric == "accuracy":
-        found = wilson(value * n, n, level=level)
-        return Interval(value, found.low, found.high, n, found.estimator + seeds, level, found.note)
+        found = wilson(value * len(labels), len(labels), level=level)
+    elif metric == "ece":
+        found = _of_calibration(scored)
+    elif metric_named(metric).proportion:
+        found = _of_proportion(scored)
+    else:
+        found = _of_mean(scored)
+    seeds = f", mean of {len(repetitions)} seeds" if len(repetitions) > 1 else ""
+    # The value and its ends are sums in other orders, which may differ in the last bit.
+    low, high = min(found.low, value), max(found.high, value)
+    return Interval(value, low, high, found.n, found.estimator + seeds, level, found.warning)
+
+
+def _of_proportion(scored: _Scored) -> Interval:
+    value, n = scored.value, scored.n
+    deviation, how = _deviation(scored)
+    if np.isnan(value) or (deviation == 0.0 and 0.0 < value < 1.0):
+        return Interval(value, value, value, n, how, scored.level, _few(scored, float(n)))
+    effective = effective_items(value, deviation, n)
+    low, high = wilson_ends(value, effective, level=scored.level)
+    estimator = f"Wilson score interval of {effective:,.0f} effective items; {how}"
+    return Interval(value, low, high, n, estimator, scored.level, _few(scored, effective))
+
+
+def _deviation(scored: _Scored) -> tuple[float, str]:
+    """Return the standard error of a proportion, and how it was found."""
+    if scored.metric == "balanced_accuracy":
+        predicted = decide(scored.repetitions, scored.costs)
+        rights = (predicted == scored.labels).mean(axis=0)
+        return recall_deviation(rights, scored.labels), "variance by class"
     draws = resampled_scores(
-        metric, [repetitions], labels, costs=costs, resamples=resamples, seed=seed
+        scored.metric,
+        [scored.repetitions],
+        scored.labels,
+        costs=scored.costs,
+        resamples=scored.resamples,
+        seed=scored.seed,
     )[0]
-    spread = centred(draws, value)
-    note = _note(n, labels if known.class_average else None)
-    is_certain = not len(spread) or float(np.ptp(spread)) < 1e-12
-    if known.proportion and is_certain and value in (0.0, 1.0):
-        found = wilson(value * n, n, level=level)
-        estimator = f"{found.estimator} (no resample differs){seeds}"
-        return Interval(value, found.low, found.high, n, estimator, level, note)
-    low, high = _ends(spread, value, level)
-    if known.proportion and len(spread):
-        low, high = max(0.0, low), min(1.0, high)
-    how = "within classes" if known.class_average else "of items"
-    estimator = f"bootstrap {how}, {resamples_of(metric, resamples)} resamples{seeds}"
-    return Interval(value, low, high, n, estimator, level, note)
+    defined = draws[~np.isnan(draws)]
+    kind = "within classes" if METRICS[scored.metric].class_average else "of items"
+    count = resamples_of(scored.metric, scored.resamples)
+    deviation = float(defined.std(ddof=1)) if len(defined) > 1 else 0.0
+    # Equal sums in another order differ by rounding, which is no spread.
+    return (deviation if deviation > 1e-12 else 0.0), f"bootstrap {kind}, {count} resamples"
 
 
-def _ends(spread: NDArray[np.float64], value: float, level: float) -> tuple[float, float]:
-    if not len(spread):
-        return value, value
-    low, high = np.quantile(spread, [(1 - level) / 2, (1 + level) / 2])
-    return min(float(low), value), max(float(high), value)
+def _of_mean(scored: _Scored) -> Interval:
+    values = np.mean(
+        [
+            item_values(scored.metric, one, scored.labels, costs=scored.costs)
+            for one in scored.repetitions
+        ],
+        axis=0,
+    )
+    low, high, skew = mean_ends(values, level=scored.level)
+    if METRICS[scored.metric].reads == "probabilities":
+        low = max(low, 0.0)
+    warning = _few_items(scored.n)
+    if warning is None and abs(skew) > SKEWED:
+        warning = f"a few of the {scored.n} items make up most of it: the interval is rough"
+    if warning is None and low == high:
+        warning = f"all {scored.n} items have the same value: no spread is known"
+    estimator = "t interval corrected for skewness"
+    return Interval(scored.value, low, high, scored.n, estimator, scored.level, warning)
 
 
-def _of_seeds(seeds: int) -> str:
-    return f", mean of {seeds} seeds" if seeds > 1 else ""
+def _of_calibration(scored: _Scored) -> Interval:
+    low, high, noise = calibration_ends(
+        scored.repetitions,
+        scored.labels,
+        level=scored.level,
+        resamples=scored.resamples,
+        seed=scored.seed,
+    )
+    rights = float((decide(scored.repetitions) == scored.labels).mean())
+    warning = _few_items(scored.n) or _few_answers(rights, scored.n, FEW_CALIBRATED_ANSWERS)
+    if scored.value < BIASED * noise:
+        warning = (
+            f"bins of {scored.n} items are noisy: a calibrated model would show about {noise:.2g}"
+        )
+    estimator = f"errors that could show so, noise by bootstrap, {scored.resamples} resamples"
+    return Interval(scored.value, low, high, scored.n, estimator, scored.level, warning)
 
 
-def _note(n: int, labels: NDArray[np.integer] | None) -> str:
-    if n < FEW_ITEMS:
-        return f"{n} items are few: the interval is rough"
-    if labels is not None:
-        counts = np.bincount(labels)
-        fewest = int(counts[counts > 0].min())
-        if fewest < FEW_OF_A_CLASS:
-            return f"a class has {fewest} item{'s' * (fewest > 1)}: the interval is rough"
-    return ""
+def _few(scored: _Scored, effective: float) -> str | None:
+    known = METRICS[scored.metric]
+    classes = None
+    if known.class_average:
+        least = FEW_OF_A_RANKED_CLASS if known.reads == "probabilities" else FEW_OF_A_CLASS
+        classes = _few_of_a_class(scored.labels, least)
+    return _few_items(scored.n) or classes or _few_answers(scored.value, max(effective, scored.n))
+
+
+def _few_items(n: int) -> str | None:
+    if n >= FEW_ITEMS:
+        return None
+    return f"{n} item{'s are' if n > 1 else ' is'} few: the interval is rough"
+
+
+def _few_of_a_class(labels: NDArray[np.integer], least: int) -> str | None:
+    counts = np.bincount(labels)
+    fewest = int(counts[counts > 0].min())
+    if fewest >= least:
+        return None
+    return f"a class has {fewest} item{'s' * (fewest > 1)}: the interval is rough"
+
+
+def _few_answers(share: float, n: float, least: int = FEW_ANSWERS) -> str | None:
+    # A NaN compares false with everything, so an undefined score carries no such warning.
+    for kind, part in (("wrong", 1 - share), ("right", share)):
+        if part * n < least - 1e-9:
+            return f"fewer than {least} answers are {kind}: the interval is rough"
+    return None

@@ -172,6 +172,40 @@ def score(
     return float(of(np.ones((len(labels), 1)))[0])
 
 
+def item_values(
+    name: str,
+    probabilities: NDArray[np.floating],
+    labels: NDArray[np.integer],
+    *,
+    costs: NDArray[np.floating] | None = None,
+) -> NDArray[np.float64]:
+    """Return the value of each item, shape (N,), of a metric that is their mean.
+
+    Args:
+        name: ``accuracy``, ``log_loss``, ``brier`` or ``mean_cost``.
+        probabilities: Shape (N, C), N ≥ 1.
+        labels: Class indices, shape (N,).
+        costs: Shape (C, C), rows the true class; needed by ``mean_cost``.
+
+    Raises:
+        ConfigError: The metric is no mean over items, or is ``mean_cost`` and no costs are given.
+        ShapeError: The shapes do not fit together, or a label is not a class.
+    """
+    _check(probabilities, labels, costs)
+    if name == "log_loss":
+        return weighted.log_losses(probabilities, labels)
+    if name == "brier":
+        return weighted.brier_scores(probabilities, labels)
+    if name == "accuracy":
+        return np.asarray(decide(probabilities, costs) == labels, dtype=np.float64)
+    if name == "mean_cost" and costs is not None:
+        return np.asarray(costs[labels, decide(probabilities, costs)], dtype=np.float64)
+    raise ConfigError(
+        f"metric {name!r} has no value per item here. Take accuracy, log_loss or brier, or "
+        "mean_cost with costs."
+    )
+
+
 def all_scores(
     probabilities: NDArray[np.floating],
     labels: NDArray[np.integer],

@@ -80,17 +80,31 @@ def weighted_f1(
     return weighted
 
 
-def log_loss(probabilities: NDArray[np.floating], labels: NDArray[np.integer]) -> Weighted:
-    """Mean −ln of the probability of the right class, clipped at the smallest float64 step."""
+def log_losses(
+    probabilities: NDArray[np.floating], labels: NDArray[np.integer]
+) -> NDArray[np.float64]:
+    """−ln of the probability of the right class per item, clipped at the smallest float64 step."""
     right = probabilities[np.arange(len(labels)), labels].astype(np.float64)
-    return mean_of(-np.log(np.clip(right, _SMALLEST, 1.0)))
+    return np.asarray(-np.log(np.clip(right, _SMALLEST, 1.0)))
+
+
+def log_loss(probabilities: NDArray[np.floating], labels: NDArray[np.integer]) -> Weighted:
+    """Mean of `log_losses`."""
+    return mean_of(log_losses(probabilities, labels))
+
+
+def brier_scores(
+    probabilities: NDArray[np.floating], labels: NDArray[np.integer]
+) -> NDArray[np.float64]:
+    """Σ_c (p_c − 1{label = c})² per item, in [0, 2]."""
+    gap = probabilities.astype(np.float64)
+    gap[np.arange(len(labels)), labels] -= 1.0
+    return np.asarray((gap**2).sum(axis=1))
 
 
 def brier(probabilities: NDArray[np.floating], labels: NDArray[np.integer]) -> Weighted:
-    """Mean Σ_c (p_c − 1{label = c})², in [0, 2]."""
-    gap = probabilities.astype(np.float64)
-    gap[np.arange(len(labels)), labels] -= 1.0
-    return mean_of((gap**2).sum(axis=1))
+    """Mean of `brier_scores`."""
+    return mean_of(brier_scores(probabilities, labels))
 
 
 def mean_cost(
@@ -100,11 +114,16 @@ def mean_cost(
     return mean_of(costs[labels, predictions].astype(np.float64))
 
 
-def ece(probabilities: NDArray[np.floating], labels: NDArray[np.integer]) -> Weighted:
-    """Return the expected calibration error of the highest probability, 15 equal-width bins."""
+def ece_gaps(probabilities: NDArray[np.floating], labels: NDArray[np.integer]) -> csr_array:
+    """Return the sparse (15, N) matrix of right − confidence, each item in its bin's row."""
     confidence = probabilities.max(axis=1).astype(np.float64)
     gap = (probabilities.argmax(axis=1) == labels) - confidence
-    gaps = _sum_by(bin_index(confidence, ECE_BINS), ECE_BINS, gap)
+    return _sum_by(bin_index(confidence, ECE_BINS), ECE_BINS, gap)
+
+
+def ece(probabilities: NDArray[np.floating], labels: NDArray[np.integer]) -> Weighted:
+    """Return the expected calibration error of the highest probability, 15 equal-width bins."""
+    gaps = ece_gaps(probabilities, labels)
 
     def weighted(weights: NDArray[np.float64]) -> NDArray[np.float64]:
         means: NDArray[np.float64] = np.abs(gaps @ weights).sum(axis=0) / weights.sum(axis=0)

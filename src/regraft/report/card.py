@@ -113,7 +113,8 @@ def _ladder(record: Record) -> str:
         "Trained",
     )
     rows = [_row(row) for row in ladder.rows]
-    return f"## The ladder\n\n{_table(heads, rows, len(rows))}"
+    cares = "".join(f"\n\n{words.CARE} {plain(why)}" for why in ladder.cares)
+    return f"## The ladder\n\n{_table(heads, rows, len(rows))}{cares}"
 
 
 def _row(row: Row) -> tuple[str, ...]:

@@ -77,6 +77,7 @@ def _quality(record: Record, winner: Mapping[str, Any]) -> Fact | None:
         score = score_of(winner, part, metric)
         if score is not None:
             note = f"{words.interval_text(score)} on the {name}, n = {words.count(score.get('n'))}"
+            note += f"; {words.CARE} {why}" if (why := words.warning_of(score)) else ""
             title = words.score_title(score)
             return Fact(words.metric_title(metric), number(score["value"]), note, title)
     return None
@@ -136,6 +137,7 @@ def _calibration(record: Record) -> Fact | None:
         return None
     before, after = reliability["ece"], reliability["ece_calibrated"]
     note = f"{number(before['value'])} before temperature {reliability['temperature']:.2f}"
+    note += f"; {words.CARE} {why}" if (why := words.warning_of(after)) else ""
     return Fact("Calibration error", number(after["value"]), note, words.score_title(after))
 
 
@@ -200,7 +202,8 @@ def _proportion(k: int, n: int, of: str) -> str:
         return f"n = 0 {of}"
     one = wilson(k, n)
     interval = words.interval_text({"low": one.low, "high": one.high})
-    return f"95 % interval {interval}; {k} of n = {n} {of}; Wilson"
+    care = f"; {words.CARE} {one.warning}" if one.warning else ""
+    return f"95 % interval {interval}; {k} of n = {n} {of}; Wilson{care}"
 
 
 def task_facts(record: Record) -> list[Fact]:
@@ -211,6 +214,7 @@ def task_facts(record: Record) -> list[Fact]:
     found: list[Fact | None] = [Fact("Kind", task["kind"]), Fact("Source", str(task["source"]))]
     found += [
         _sizes(task),
+        detectable_fact(task.get("detectable")),
         _split(task),
         Fact("Imbalance", f"{task['imbalance']:.1f} : 1", _ends(task)),
     ]
@@ -225,6 +229,22 @@ def task_facts(record: Record) -> list[Fact]:
 def _sizes(task: Mapping[str, Any]) -> Fact:
     parts = [("train", "n_train"), ("validation", "n_validation"), ("sealed test", "n_test")]
     return Fact("Items", ", ".join(f"{words.count(task[key])} {name}" for name, key in parts))
+
+
+def detectable_fact(found: Mapping[str, Any] | None) -> Fact | None:
+    """Return the least gain that the sealed part can show; None where nothing is known of it."""
+    if not found:
+        return None
+    parts = [
+        f"{number(one['difference'])} at {number(one['accuracy'])}"
+        for one in found["differences"]
+        if one["difference"] is not None
+    ]
+    seeds = found["n_seeds"]
+    note = f"gain over so much accuracy, {words.count(found['n_test'])} items, {seeds} seed"
+    note += "s" * (seeds != 1)
+    value = ", ".join(parts) or "none"
+    return Fact("Least difference that shows", value, note, found["estimator"])
 
 
 def _split(task: Mapping[str, Any]) -> Fact:
@@ -270,6 +290,7 @@ def _noise(task: Mapping[str, Any]) -> Fact | None:
     if not noise:
         return None
     interval = f"{words.percent(noise['low'])} – {words.percent(noise['high'])}"
+    interval += f"; {words.CARE} {why}" if (why := words.warning_of(noise)) else ""
     title = words.score_title(noise)
     return Fact("Suspect labels", words.percent(noise["value"]), f"95 % interval {interval}", title)
 

@@ -75,13 +75,23 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Ladder:
-    """All rows, the ticks of the forest as (percent, text), and whether anything was tested."""
+    """The ladder as a table.
+
+    Attributes:
+        metric: Its title.
+        rows: One per arm.
+        ticks: Of the forest, as (percent, text).
+        has_test: Whether anything was scored on the sealed part.
+        n_done: Arms that ended.
+        cares: Why some of its intervals are to be taken with care, each reason once.
+    """
 
     metric: str
     rows: tuple[Row, ...]
     ticks: tuple[tuple[float, str], ...]
     has_test: bool
     n_done: int
+    cares: tuple[str, ...] = ()
 
 
 def ladder_of(record: Mapping[str, Any]) -> Ladder:
@@ -98,6 +108,7 @@ def ladder_of(record: Mapping[str, Any]) -> Ladder:
         ticks=tuple((100 * scale.share(one), number(one)[:3]) for one in scale.ticks()),
         has_test=any(score_of(arm, "test", metric) for arm in done),
         n_done=len(done),
+        cares=tuple(sorted({why for one in scores if (why := words.warning_of(one))})),
     )
 
 

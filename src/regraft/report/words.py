@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 MISSING = "–"
+CARE = "⚠"
+"""Stands behind an interval that is to be taken with care; the reason is told on hovering."""
 
 
 class Cell(NamedTuple):
@@ -53,18 +55,24 @@ def interval_text(score: Mapping[str, Any]) -> str:
 
 
 def score_text(score: Mapping[str, Any]) -> str:
-    """Return value and interval: ``.912 [.894, .929]``."""
-    return f"{number(score['value'])} {interval_text(score)}".strip()
+    """Return value and interval, marked where it is rough: ``.912 [.894, .929] ⚠``."""
+    text = f"{number(score['value'])} {interval_text(score)}".strip()
+    return f"{text} {CARE}" if warning_of(score) else text
+
+
+def warning_of(score: Mapping[str, Any]) -> str:
+    """Return why an interval is to be taken with care, or nothing; older records call it a note."""
+    return str(score.get("warning") or score.get("note") or "")
 
 
 def score_title(score: Mapping[str, Any]) -> str:
-    """Return what stands behind a number: interval, n, estimator, and a note where there is one."""
+    """Return what stands behind a number: interval, n, estimator, and a warning if there is one."""
     parts = []
     if interval_text(score):
         parts.append(f"95 % interval {interval_text(score)}")
     if score.get("n") is not None:
         parts.append(f"n = {count(score['n'])}")
-    parts += [str(score[key]) for key in ("estimator", "note") if score.get(key)]
+    parts += [str(one) for one in (score.get("estimator"), warning_of(score)) if one]
     return "; ".join(parts)
 
 

@@ -90,7 +90,7 @@ def evidence_of(account: Account) -> Evidence:
     return Evidence(
         study=_study(account),
         task=task,
-        task_card=task_card(task, features=data.features()[data.rows]),
+        task_card=task_card(task, features=data.features()[data.rows], n_seeds=account.spec.seeds),
         arms=[_arm(account, o) for o in account.outcomes],
         validation=Part(account.winner_labels, task.costs, seed),
         verdict=account.verdict,
