@@ -243,6 +243,6 @@ def _interval(value: float, draws: NDArray[np.float64], n: int) -> Interval:
     low, high = np.quantile(defined, [0.025, 0.975]) if len(defined) else (value, value)
     note = f"{n} models are few: the interval is rough" if n <= _FEW_MODELS else ""
     if np.isnan(value):
-        return Interval(value, value, value, n, "undefined: all are the same", note=note)
+        return Interval(value, value, value, n, "undefined: all are the same", warning=note)
     ends = min(float(low), value), max(float(high), value)
-    return Interval(value, *ends, n, f"bootstrap of models, {len(draws)} resamples", note=note)
+    return Interval(value, *ends, n, f"bootstrap of models, {len(draws)} resamples", warning=note)
