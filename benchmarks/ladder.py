@@ -144,7 +144,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--peer", choices=sorted(SCRIPTS), nargs="*", default=["grid", "optuna"])
     parser.add_argument("--out", type=Path, default=ROOT / "out" / "ladder")
     parser.add_argument("--data", type=Path, default=DATA)
-    parser.add_argument("--budget", default="30m", help="of our study")
+    parser.add_argument("--budget", default="5m", help="of our study")
     tries = parser.add_argument_group("to try it on little")
     tries.add_argument("--few", type=int, help="items that train; a third in the other parts")
     tries.add_argument("--epochs", type=int, default=3)
