@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from regraft.backbones.backbone import Backbone
     from regraft.backbones.precision import Precision
+    from regraft.engine.stack import Stack
     from regraft.features.store import ArrayStore, ItemArrays
     from regraft.tasks.splits import Fold
 
@@ -66,6 +67,7 @@ class Job:
         backbone: The pretrained backbone; it is copied, never changed.
         adjustments: Decisions recorded in an earlier sitting, by key; they are replayed.
         checkpoint_seconds: Least time between two checkpoints; they are taken between steps.
+        stack: The runs that it takes its gradients with; None where it trains alone.
     """
 
     run: str
@@ -77,6 +79,7 @@ class Job:
     device: str = "cpu"
     adjustments: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     checkpoint_seconds: float = 10.0
+    stack: Stack | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -15,6 +15,7 @@ from regraft.engine.job import Job, Stage, fold_stages, refit_stage
 from regraft.engine.meter import Meter
 from regraft.engine.preflight import preflight
 from regraft.engine.randomness import RunRandomness
+from regraft.engine.stack import stacking
 from regraft.errors import DataError, LedgerError, RegraftError
 from regraft.events import Checkpoint, Done, Event, Failed, Preflight, Started
 from regraft.measure.convergence import convergence_step
@@ -271,6 +272,7 @@ def _summary(
         "examples_seen": sum(s["examples_seen"] for s in stages),
         "stages": stages,
         "convergence": _convergence(job, stages),
+        **stacking(job),
         **meter.figures(),
     }
 
