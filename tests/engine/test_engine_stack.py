@@ -11,12 +11,10 @@ import torch
 from torch import nn
 
 from regraft.backbones.backbone import Backbone
-from regraft.engine.adapted import build
 from regraft.engine.fit import CHECKPOINT
 from regraft.engine.run import execute
 from regraft.engine.stack import Stack
-from regraft.errors import ShapeError
-from regraft.events import Adjusted, Checkpoint, Done, Started, Step
+from regraft.events import Adjusted, Checkpoint, Done, Failed, Started, Step
 from regraft.search.arms import with_rate
 from small_jobs import (
     Net,
@@ -29,7 +27,6 @@ from small_jobs import (
     resolved,
     rows_task,
     stored,
-    timeless,
 )
 
 if TYPE_CHECKING:
@@ -113,8 +110,7 @@ def assert_near(one: Done, other: Done) -> None:
     """Compare final parameters and validation logits to 1e-4."""
     assert one.state.keys() == other.state.keys()
     for name, value in one.state.items():
-        assert torch.allclose(value, other.state[name], rtol=0, atol=1e-4), (name,(value-other.state[name]).abs().max())
-    print("DIFF",np.abs(one.arrays["logits"]- other.arrays["logits"]).max())
+        assert torch.allclose(value, other.state[name], rtol=0, atol=1e-4), name
     assert np.allclose(one.arrays["logits"], other.arrays["logits"], rtol=0, atol=1e-4)
 
 
@@ -122,10 +118,9 @@ def assert_stacked(jobs: Sequence[Job]) -> dict[str, list[Event]]:
     """Run jobs together and one by one; return the events of the stack."""
     seen = together(jobs)
     for one in jobs:
-        ended = done(seen[one.run])
-        assert_near(ended, alone(one))
-        assert ended.summary["stacked"] == len(jobs)
-        assert alone(one).summary["stacked"] == 1
+        ended, single = done(seen[one.run]), alone(one)
+        assert_near(ended, single)
+        assert (ended.summary["stacked"], single.summary["stacked"]) == (len(jobs), 1)
     logits = [done(seen[one.run]).arrays["logits"] for one in jobs]
     assert not np.allclose(logits[0], logits[1], atol=1e-4)  # else equality would prove nothing
     return seen
@@ -139,3 +134,186 @@ def test_three_rates_together_end_as_one_by_one(
     task = family_task("text" if family == "bert" else "image")
     one = job(tmp_path, task, still(families[family]), resolved(shape, **SHAPES[shape], fit=FIT))
     assert_stacked(stack_of(one))
+
+
+class Counting(Net):
+    """Has no dropout, and counts the forward passes that a backward pass can follow."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        for block in self.blocks_:
+            block[3] = nn.Identity()
+        self.passes: list[int] = []
+
+    def __deepcopy__(self, memo: Any) -> Counting:
+        """Return a copy that counts into the same list."""
+        twin = type(self)()
+        twin.load_state_dict(self.state_dict())
+        twin.passes = self.passes
+        return twin.eval()
+
+    def forward(self, values: torch.Tensor) -> torch.Tensor:
+        """Return features (B, 8)."""
+        if torch.is_grad_enabled():
+            self.passes.append(len(values))
+        return super().forward(values)
+
+
+def rows_jobs(folder: Path, *, seeds: Sequence[int] = (), **changes: Any) -> list[Job]:
+    """Return a stack that trains two blocks of a small net on rows, three epochs."""
+    protocol = resolved("upper", epochs=3, **{**SHAPES["upper"], "fit": FIT, **changes})
+    one = job(folder, rows_task(), net_backbone(Counting), protocol)
+    return stack_of(one, seeds=seeds)
+
+
+def test_one_forward_pass_serves_all(tmp_path: Path) -> None:
+    jobs = rows_jobs(tmp_path)
+    passes = jobs[0].backbone.module.passes
+    passes.clear()
+    alone(jobs[0])
+    once = len(passes)
+    passes.clear()
+    seen = assert_stacked(jobs)
+    steps = sum(isinstance(event, Step) for event in seen["run0"])
+    before = once - steps  # pre-flight's
+    # Nobody else has begun when the first asks for its first gradient, nor when the second does.
+    assert len(passes) - 3 * once == 3 * before + steps + 2
+
+
+def test_other_seeds_train_together_on_batches_of_their_own(tmp_path: Path) -> None:
+    jobs = rows_jobs(tmp_path, seeds=(3, 4, 5))
+    assert_stacked(jobs)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"unfreeze": {"kind": "gradual"}, "train": {"from_depth": 0}},
+        {"data": {"rebalance": "balanced"}, "fit": {**FIT, "label_smoothing": 0.1}},
+    ],
+    ids=["gradual", "weighted"],
+)
+def test_what_a_protocol_asks_for_holds_in_the_stack(
+    tmp_path: Path, changes: dict[str, Any]
+) -> None:
+    assert_stacked(rows_jobs(tmp_path, **changes))
+
+
+def test_bfloat16_holds_in_the_stack(tmp_path: Path) -> None:
+    jobs = [replace(one, precision="bf16") for one in rows_jobs(tmp_path)]
+    seen = together(jobs)
+    for one in jobs:
+        logits, single = done(seen[one.run]).arrays["logits"], alone(one).arrays["logits"]
+        whole = alone(replace(one, precision="fp32")).arrays["logits"]
+        assert np.allclose(logits, single, atol=0.02)
+        assert not np.allclose(logits, whole, atol=1e-5)
+
+
+def test_who_leaves_changes_nothing_for_the_others(tmp_path: Path) -> None:
+    jobs = rows_jobs(tmp_path)
+    stack, flows = jobs[0].stack, {one.run: execute(one) for one in jobs}
+    assert stack is not None
+    seen: dict[str, list[Event]] = {run: [] for run in flows}
+    left = list(flows)
+    while left:
+        for run in list(left):
+            for event in flows[run]:
+                seen[run].append(event)
+                if isinstance(event, Step):
+                    break
+            else:
+                left.remove(run)
+            if run == "run1" and isinstance(event, Step) and event.step == 7:
+                flows[run].close()
+                stack.end(run, 7)
+                left.remove(run)
+    for i in (0, 2):
+        ended = done(seen[f"run{i}"])
+        assert_near(ended, alone(jobs[i]))
+        assert ended.summary["stack"] == {"runs": ["run0", "run1", "run2"], "ends": {"run1": 7}}
+
+
+def test_a_stack_resumed_from_different_steps_ends_bit_by_bit_the_same(tmp_path: Path) -> None:
+    jobs = rows_jobs(tmp_path)
+    whole = together(jobs)
+    asked = together(rows_jobs(tmp_path), answer=CHECKPOINT)
+    for places in ((2, 6, 9), (None, 4, 4), (11, None, 1)):
+        starts = [
+            None if place is None else stored(checkpoints(asked[f"run{i}"])[place])
+            for i, place in enumerate(places)
+        ]
+        resumed = together(rows_jobs(tmp_path), resume=starts)
+        for run, events in whole.items():
+            assert_same(done(resumed[run]), done(events))
+
+
+def checkpoints(events: Sequence[Event]) -> list[Checkpoint]:
+    """Return the checkpoints among events."""
+    return [event for event in events if isinstance(event, Checkpoint)]
+
+
+def test_a_run_of_a_stack_is_run_again_by_itself_to_the_same_bits(tmp_path: Path) -> None:
+    jobs = rows_jobs(tmp_path)
+    seen = together(jobs)
+    for one in jobs:
+        ended = done(seen[one.run])
+        again = replace(one, stack=Stack(**ended.summary["stack"]))
+        assert_same(done(events_of(again)), ended)
+
+
+class Hungry(Counting):
+    """Has memory for one model, and not for several at once."""
+
+    def forward(self, values: torch.Tensor) -> torch.Tensor:
+        """Return features (B, 8)."""
+        if not isinstance(self.blocks_[2][0].weight, nn.Parameter):
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return super().forward(values)
+
+
+def test_what_has_no_memory_together_goes_on_alone_and_says_so(tmp_path: Path) -> None:
+    protocol = resolved("upper", **SHAPES["upper"], fit=FIT)
+    jobs = stack_of(job(tmp_path, rows_task(), net_backbone(Hungry), protocol))
+    seen = together(jobs)
+    for one in jobs:
+        (adjusted,) = [event for event in seen[one.run] if isinstance(event, Adjusted)]
+        assert (adjusted.key, adjusted.value["from_step"]) == ("alone/fit", 0)
+        left = {adjusted.key: adjusted.value}
+        again = events_of(replace(one, adjustments=left))
+        assert not any(isinstance(event, Adjusted) for event in again)
+        for ended in (done(seen[one.run]), done(again)):
+            assert np.array_equal(ended.arrays["logits"], alone(one).arrays["logits"])
+
+
+class Bursting(Counting):
+    """Gives no numbers once a weight is large."""
+
+    def forward(self, values: torch.Tensor) -> torch.Tensor:
+        """Return features (B, 8)."""
+        largest = self.blocks_[2][0].weight.abs().max()
+        return super().forward(values) / (largest < 2)
+
+
+def test_who_diverges_leaves_the_others_as_they_are(tmp_path: Path) -> None:
+    protocol = resolved("upper", epochs=3, **SHAPES["upper"], fit=FIT)
+    jobs = stack_of(job(tmp_path, rows_task(), net_backbone(Bursting), protocol))
+    jobs[1] = replace(jobs[1], protocol=with_rate(jobs[1].protocol, 1e3))
+    seen = together(jobs)
+    assert isinstance(seen["run1"][-1], Failed)
+    assert "diverged" in seen["run1"][-1].reason
+    for i in (0, 2):
+        assert_near(done(seen[f"run{i}"]), alone(jobs[i]))
+
+
+def test_runs_of_another_shape_are_refused(tmp_path: Path) -> None:
+    one, other, _ = rows_jobs(tmp_path)
+    protocol = {**other.protocol, "fit": {**other.protocol["fit"], "batch_size": 5}}
+    stranger = replace(one, run="stranger")
+    seen = together([one, replace(other, protocol=protocol), stranger])
+    assert isinstance(seen["run0"][-1], Done)
+    for run, reason in (
+        ("run1", "run1 differs in more than rate and seed. Train it alone."),
+        ("stranger", "stranger has no slot in the stack of run0, run1, run2."),
+    ):
+        assert isinstance(seen[run][-1], Failed)
+        assert reason in seen[run][-1].reason
