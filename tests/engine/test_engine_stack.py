@@ -199,6 +199,13 @@ def test_what_a_protocol_asks_for_holds_in_the_stack(
     assert_stacked(rows_jobs(tmp_path, **changes))
 
 
+def test_folds_that_stand_at_the_same_step_are_not_mixed(tmp_path: Path) -> None:
+    protocol = resolved("upper", **SHAPES["upper"], fit=FIT)
+    one = job(tmp_path, rows_task(18), net_backbone(Counting), protocol)
+    assert len(one.data.folds) > 1
+    assert_stacked(stack_of(one))
+
+
 def test_bfloat16_holds_in_the_stack(tmp_path: Path) -> None:
     jobs = [replace(one, precision="bf16") for one in rows_jobs(tmp_path)]
     seen = together(jobs)
@@ -312,8 +319,17 @@ def test_runs_of_another_shape_are_refused(tmp_path: Path) -> None:
     seen = together([one, replace(other, protocol=protocol), stranger])
     assert isinstance(seen["run0"][-1], Done)
     for run, reason in (
-        ("run1", "run1 differs in more than rate and seed. Train it alone."),
+        ("run1", "run1 differs in more than its rate or, of images and arrays, its seed."),
         ("stranger", "stranger has no slot in the stack of run0, run1, run2."),
     ):
         assert isinstance(seen[run][-1], Failed)
         assert reason in seen[run][-1].reason
+
+
+def test_texts_of_other_seeds_are_refused(families: dict[str, Backbone], tmp_path: Path) -> None:
+    one = job(
+        tmp_path, family_task("text"), still(families["bert"]), resolved("upper", **SHAPES["upper"])
+    )
+    seen = together(stack_of(one, seeds=(3, 4)))
+    assert isinstance(seen["run0"][-1], Done)
+    assert isinstance(seen["run1"][-1], Failed)

@@ -26,12 +26,12 @@ ALWAYS, NEVER = 0.0, 1e9
 """Gains from which runs train together; what is measured here would be chance."""
 
 
-def a_race(folder: Path) -> Study:
+def a_race(folder: Path, *, checkpoint_seconds: float = 10.0) -> Study:
     """Return a study of one arm's three rates."""
     folder.mkdir(exist_ok=True)
-    return with_a_short_scratch(
-        small_study(folder / "home", [write_lora(folder, epochs=EPOCHS, name="small-lora")])
-    )
+    study = small_study(folder / "home", [write_lora(folder, epochs=EPOCHS)])
+    ample = Sitting(memory_bytes=1 << 50, checkpoint_seconds=checkpoint_seconds)
+    return with_a_short_scratch(Study.from_spec(study.spec, home=study.ledger.home, sitting=ample))
 
 
 def told(record: dict[str, Any]) -> list[tuple[Any, ...]]:
@@ -96,6 +96,7 @@ def test_the_record_says_how_many_trained_together(
     assert arms["small-lora"]["costs"] == []
 
 
+@pytest.mark.slow
 def test_together_they_come_to_what_they_come_to_one_by_one(
     raced: tuple[Study, list[Any], dict[str, Any]],
     tmp_path: Path,
@@ -126,9 +127,7 @@ def test_a_stacked_race_that_was_killed_ends_with_the_same_numbers(
 ) -> None:
     whole, _, record = raced
     monkeypatch.setitem(stacking._WORTH, "cpu", ALWAYS)
-    study = a_race(tmp_path)
-    often = Sitting(checkpoint_seconds=0.0)
-    running = Study.from_spec(study.spec, home=study.ledger.home, sitting=often).events()
+    running = a_race(tmp_path, checkpoint_seconds=0.0).events()
     stop = (decision(whole)["runs"][run], step)
     for event in running:
         if isinstance(event, Step) and (event.run, event.step) == stop:
@@ -153,8 +152,9 @@ def test_a_stacked_run_is_verified_by_itself_to_identical_numbers(
         try:
             next(events)
         except StopIteration as stop:
-            assert stop.value.same
+            found = stop.value
             break
+    assert found.same
 
 
 @pytest.fixture(scope="module")

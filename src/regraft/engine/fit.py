@@ -99,6 +99,7 @@ class Fit:
         if job.stack is not None:
             self._member = Member(
                 job,
+                stage.name,
                 model,
                 meter,
                 self._objective,

@@ -64,13 +64,16 @@ class Stack:
         """Take a run in where it stands now.
 
         Raises:
-            ShapeError: It has no slot here, or differs from the others in more than rate and seed.
+            ShapeError: It has no slot here, or differs from the others in more than its rate.
         """
         run = member.job.run
         if run not in self.runs:
             raise ShapeError(f"run {run} has no slot in the stack of {', '.join(self.runs)}.")
         if any(_shape(other.job) != _shape(member.job) for other in self._members.values()):
-            raise ShapeError(f"run {run} differs in more than rate and seed. Train it alone.")
+            raise ShapeError(
+                f"run {run} differs in more than its rate or, of images and arrays, its seed. "
+                "Train it alone."
+            )
         self._members[run] = member
         self._kept.pop(run, None)
 
@@ -123,12 +126,10 @@ class Stack:
         for run in self.seated(step):
             member = self._members.get(run, asking)
             own = batch
-            if member.step() != step:
+            if (member.stage, member.step()) != (asking.stage, step):
                 member = asking
             elif member.job.seed != asking.job.seed:
                 own = member.batch(step, depth)
-                if not _alike(own, batch):
-                    member, own = asking, batch
             slots.append(member)
             batches.append(own)
         return slots, batches
@@ -141,6 +142,7 @@ class Member:
 
     Attributes:
         job: The run; its stack is the one that it enters.
+        stage: The fit's name.
         model: What it trains.
         meter: What it costs.
         objective: Its loss.
@@ -150,6 +152,7 @@ class Member:
     """
 
     job: Job
+    stage: str
     model: Adapted
     meter: Meter
     objective: Objective
@@ -255,9 +258,13 @@ class _Whole(nn.Module):
 
 
 def _shape(job: Job) -> tuple[Any, ...]:
-    """Return what the runs of a stack have in common."""
+    """Return what the runs of a stack have in common; with it, that their batches have one shape.
+
+    Texts of another seed differ in length, and their masks steer how encoders compute.
+    """
     protocol = {key: value for key, value in job.protocol.items() if key != "rate"}
-    return protocol, id(job.data), id(job.backbone), job.precision, job.device
+    seed = job.seed if job.data.kind == "text" else None
+    return protocol, id(job.data), id(job.backbone), job.precision, job.device, seed
 
 
 def _tensors(batch: Batch) -> dict[str, torch.Tensor]:
@@ -268,9 +275,3 @@ def _tensors(batch: Batch) -> dict[str, torch.Tensor]:
 
 def _stacked(batches: Sequence[Mapping[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
     return {name: torch.stack([one[name] for one in batches]) for name in batches[0]}
-
-
-def _alike(one: Batch, other: Batch) -> bool:
-    """Whether two batches have the same shapes, so that they can be stacked."""
-    shapes = [{n: t.shape for n, t in _tensors(each).items()} for each in (one, other)]
-    return shapes[0] == shapes[1]

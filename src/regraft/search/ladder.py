@@ -311,8 +311,10 @@ class Ladder:
             protocol = with_fit(candidate, epochs=outcome.admission.epochs)
             run = self.run_id(protocol, place, seed)
             jobs.append(self.job(run, protocol, place=place, seed=seed))
-        joint = arm_stack(self._around, outcome.arm.key, jobs) if outcome.arm.is_trained else None
-        found = []
+        joint, found = None, []
+        if outcome.arm.is_trained:
+            most = self.cost(outcome.arm).peak_memory_bytes
+            joint = arm_stack(self._around, outcome.arm.key, jobs, run_bytes=most)
         for candidate, job in zip(candidates, jobs, strict=True):
             stack = joint if joint is not None and job.run in joint.runs else None
             start = partial(self.run, outcome, job.protocol, repetition=0, stack=stack)

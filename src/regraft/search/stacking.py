@@ -31,7 +31,8 @@ if TYPE_CHECKING:
     from regraft.search.surroundings import Surroundings
 
 _PASSES = 4
-"""How often each way is timed; the first only warms up."""
+_ENOUGH_SECONDS = 0.5
+"""Each way is timed so often, the first time only to warm up; twice where that takes so long."""
 
 _WORTH = {"cuda": 1.15, "cpu": 2.0}
 """Gain from which runs train together. Two studies on a CPU are meant to come to identical numbers,
@@ -44,7 +45,9 @@ class _AloneError(Exception):
     """Runs cannot train together; says why."""
 
 
-def arm_stack(around: Surroundings, arm: str, jobs: Sequence[Job]) -> Stack | None:
+def arm_stack(
+    around: Surroundings, arm: str, jobs: Sequence[Job], *, run_bytes: int
+) -> Stack | None:
     """Return the stack of an arm's runs that have not ended, or None where they train alone.
 
     Decided once by measurement (`compare`) and written down with both figures.
@@ -53,6 +56,7 @@ def arm_stack(around: Surroundings, arm: str, jobs: Sequence[Job]) -> Stack | No
         around: Ledger and device.
         arm: The arm's key.
         jobs: Its runs; they differ in their rate alone.
+        run_bytes: Most memory of one of them, by its trial.
     """
     if len(jobs) < 2:
         return None
@@ -60,7 +64,9 @@ def arm_stack(around: Surroundings, arm: str, jobs: Sequence[Job]) -> Stack | No
     def decision() -> dict[str, Any]:
         ledger, study = around.ledger, around.study
         left = [job for job in jobs if recorded(ledger, study, job.run) is None]
-        return {"runs": [job.run for job in left], **compare(left)}
+        fits = len(left) * run_bytes <= around.memory_bytes
+        found = compare(left) if fits else _alone("there is not the memory for all at once")
+        return {"runs": [job.run for job in left], **found}
 
     value = around.ledger.decisions.decide(around.study, f"stack/{arm}", decision)
     return Stack(value["runs"]) if value["together"] > 1 else None
@@ -74,14 +80,12 @@ def compare(jobs: Sequence[Job]) -> dict[str, Any]:
         seconds_alone, seconds_together: Of one step of all of them; None where not measured.
         reason: Why.
     """
-    found = {"together": 1, "seconds_alone": None, "seconds_together": None}
     if len(jobs) < 2:
-        return {**found, "reason": "there are no two runs left to train together"}
+        return _alone("there are no two left")
     try:
         alone, together = _measure(small_job(jobs[0]), len(jobs))
     except (_AloneError, RegraftError, torch.OutOfMemoryError) as error:
-        first = str(error).partition("\n")[0]
-        return {**found, "reason": f"they train one by one: {first}"}
+        return _alone(str(error).partition("\n")[0])
     gain = alone / together
     worth = _WORTH[jobs[0].device.partition(":")[0]]
     return {
@@ -91,6 +95,11 @@ def compare(jobs: Sequence[Job]) -> dict[str, Any]:
         "reason": f"a step of {len(jobs)} runs together is {gain:.2f} times as fast as one by one; "
         f"from {worth:g} on they train together",
     }
+
+
+def _alone(why: str) -> dict[str, Any]:
+    reason = f"the runs train one by one: {why}"
+    return {"together": 1, "seconds_alone": None, "seconds_together": None, "reason": reason}
 
 
 def in_turn(runners: Sequence[Runner], share: float) -> Generator[Event, str | None, None]:
@@ -136,6 +145,7 @@ def _measure(job: Job, n: int) -> tuple[float, float]:
         rows = epoch_batches(stage.train, size=size, seed=job.seed, draw=(stage.name, 0))[0]
         member = Member(
             job,
+            stage.name,
             model,
             Meter(job.device),
             objective,
@@ -165,8 +175,8 @@ def _check(model: Adapted) -> None:
 
 
 def _fastest(run: Callable[[], Any], model: Adapted, device: str) -> float:
-    seconds = []
-    for _ in range(_PASSES):
+    seconds = list[float]()
+    while len(seconds) < 2 or (len(seconds) < _PASSES and sum(seconds) < _ENOUGH_SECONDS):
         started = time.perf_counter()
         run()
         if device.startswith("cuda"):
