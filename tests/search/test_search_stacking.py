@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from regraft.events import Done, Step
+from regraft.events import Step
 from regraft.search import stacking
 from regraft.search.ladder import Ladder
 from regraft.search.stacking import compare
@@ -17,101 +17,105 @@ from regraft.verbs import verify_run
 from small_search import around, run_whole, small_study, with_a_short_scratch, write_lora
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from regraft.engine.job import Job
+    from regraft.events import Event
 
 EPOCHS = 6
 ALWAYS, NEVER = 0.0, 1e9
 """Gains from which runs train together; what is measured here would be chance."""
 
 
-def a_race(folder: Path, *, checkpoint_seconds: float = 10.0) -> Study:
+def a_study(folder: Path) -> Study:
     """Return a study of one arm's three rates."""
     folder.mkdir(exist_ok=True)
     study = small_study(folder / "home", [write_lora(folder, epochs=EPOCHS)])
-    ample = Sitting(memory_bytes=1 << 50, checkpoint_seconds=checkpoint_seconds)
-    return with_a_short_scratch(Study.from_spec(study.spec, home=study.ledger.home, sitting=ample))
+    ample = Sitting(memory_bytes=1 << 50)
+    return Study.from_spec(study.spec, home=study.ledger.home, sitting=ample)
 
 
-def told(record: dict[str, Any]) -> list[tuple[Any, ...]]:
-    """Return what must not depend on how often a study was interrupted."""
-    keys = ("key", "status", "runs", "tuning_runs", "validation", "test")
-    return [tuple(arm[key] for key in keys) for arm in record["arms"]]
+def a_race(study: Study, *, checkpoint_seconds: float = 10.0) -> Iterator[Event]:
+    """Race the arm of a study, without controls and final evaluation."""
+    ladder = Ladder(around(study, checkpoint_seconds=checkpoint_seconds), study.task)
+    return ladder.events([arm for arm in study.arms if arm.key == "small-lora"], seeds=1)
 
 
 @pytest.fixture(scope="module")
-def raced(tmp_path_factory: pytest.TempPathFactory) -> tuple[Study, list[Any], dict[str, Any]]:
-    """Return a study whose candidates trained together, its events and its record."""
-    folder = tmp_path_factory.mktemp("stacked")
+def raced(tmp_path_factory: pytest.TempPathFactory) -> tuple[Study, list[Event]]:
+    """Return a study whose candidates trained together, and the events of its race."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(stacking._WORTH, "cpu", ALWAYS)
-        study = a_race(folder)
-        events = list(study.events())
-    return study, events, study.result().record
+        study = a_study(tmp_path_factory.mktemp("stacked"))
+        return study, list(a_race(study))
 
 
-def decision(study: Study) -> dict[str, Any]:
-    """Return what was decided for the arm."""
-    (found,) = [d for d in study.ledger.decisions.all(study.id) if d.key.startswith("stack/")]
-    assert found.key == "stack/small-lora"
-    return found.value
+def decided(study: Study, key: str) -> dict[str, Any]:
+    """Return what was decided under a key."""
+    (found,) = [d.value for d in study.ledger.decisions.all(study.id) if d.key == key]
+    return found
+
+
+def together(study: Study) -> dict[str, Any]:
+    """Return whether it was decided that the arm's runs train together."""
+    return decided(study, "stack/small-lora")
 
 
 def winner(study: Study) -> Any:
     """Return the result of the rate that went on to the end."""
-    rung = next(d.value for d in study.ledger.decisions.all(study.id) if d.key == "rung/0")
-    return study.ledger.runs.result(rung["promoted"][0])
+    return study.ledger.runs.result(decided(study, "rung/0")["promoted"][0])
 
 
-def test_the_decision_has_both_figures_and_comes_before_the_first_step(
-    raced: tuple[Study, list[Any], dict[str, Any]],
+def told(study: Study) -> list[Any]:
+    """Return what must not depend on how often a study was interrupted."""
+    keys = ("run", "value", "log_loss", "step")
+    standings = [[one[key] for key in keys] for one in decided(study, "rung/0")["standings"]]
+    ended = winner(study)
+    kept = {key: ended.summary.get(key) for key in ("metrics", "stacked", "stack", "examples_seen")}
+    return [standings, kept, ended.arrays["logits"].tolist()]
+
+
+def test_the_decision_has_both_figures_and_the_race_goes_on_in_turn(
+    raced: tuple[Study, list[Event]],
 ) -> None:
-    study, events, _ = raced
-    value = decision(study)
+    study, events = raced
+    value = together(study)
     assert value["together"] == 3
     assert min(value["seconds_alone"], value["seconds_together"]) > 0
     gain = value["seconds_alone"] / value["seconds_together"]
     assert f"a step of 3 runs together is {gain:.2f} times as fast" in value["reason"]
-    steps = [e for e in events if isinstance(e, Step) and e.run in value["runs"]]
-    assert {e.run for e in steps} == set(value["runs"])
-    # in turn up to the rung: nobody is ever more than a step ahead
     stands = dict.fromkeys(value["runs"], 0)
-    for event in steps:
-        stands[event.run] = event.step
-        left = [s for run, s in stands.items() if s < 20]
-        assert not left or max(stands.values()) - min(left) <= 1
+    for event in events:
+        if isinstance(event, Step):
+            stands[event.run] = event.step
+            left = [step for step in stands.values() if step < 20]
+            assert not left or max(stands.values()) - min(left) <= 1
+    assert sorted(stands.values())[:2] == [20, 20]
 
 
-def test_the_record_says_how_many_trained_together(
-    raced: tuple[Study, list[Any], dict[str, Any]],
-) -> None:
-    study, _, record = raced
-    arms = {arm["key"]: arm for arm in record["arms"]}
-    assert arms["small-lora"]["stacked"] == 3
-    assert arms["scratch"]["stacked"] == 1
+def test_the_summary_says_with_how_many_a_run_trained(raced: tuple[Study, list[Event]]) -> None:
+    study, _ = raced
     summary = winner(study).summary
-    assert summary["stack"]["runs"] == decision(study)["runs"]
-    assert len(summary["stack"]["ends"]) == 2  # both that dropped out, from where they did
-    assert arms["small-lora"]["costs"] == []
+    assert summary["stacked"] == 3
+    assert summary["stack"]["runs"] == together(study)["runs"]
+    dropped = set(together(study)["runs"]) - set(decided(study, "rung/0")["promoted"])
+    assert summary["stack"]["ends"] == dict.fromkeys(dropped, 20)
 
 
-@pytest.mark.slow
 def test_together_they_come_to_what_they_come_to_one_by_one(
-    raced: tuple[Study, list[Any], dict[str, Any]],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    raced: tuple[Study, list[Event]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(stacking._WORTH, "cpu", NEVER)
-    study = a_race(tmp_path)
-    events = list(study.events())
-    value = decision(study)
-    assert value["together"] == 1
+    study = a_study(tmp_path)
+    list(a_race(study))
+    value = together(study)
+    assert (value["together"], winner(study).summary["stacked"]) == (1, 1)
     assert value["seconds_alone"] > 0
-    ended = [e for e in events if isinstance(e, Done)]
-    assert {e.summary["stacked"] for e in ended} == {1}
-    ours, theirs = winner(raced[0]), winner(study)
-    np.testing.assert_allclose(ours.arrays["logits"], theirs.arrays["logits"], atol=1e-3)
+    for ours, theirs in zip(told(raced[0])[0], told(study)[0], strict=True):
+        assert ours == pytest.approx(theirs, abs=1e-4)
+    ours, theirs = winner(raced[0]).arrays["logits"], winner(study).arrays["logits"]
+    np.testing.assert_allclose(ours, theirs, atol=1e-3)
 
 
 @pytest.mark.parametrize(
@@ -119,34 +123,32 @@ def test_together_they_come_to_what_they_come_to_one_by_one(
     [(1, 10), *[pytest.param(*one, marks=pytest.mark.slow) for one in ((0, 1), (2, 19), (2, 20))]],
 )
 def test_a_stacked_race_that_was_killed_ends_with_the_same_numbers(
-    raced: tuple[Study, list[Any], dict[str, Any]],
+    raced: tuple[Study, list[Event]],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     run: int,
     step: int,
 ) -> None:
-    whole, _, record = raced
+    whole, _ = raced
     monkeypatch.setitem(stacking._WORTH, "cpu", ALWAYS)
-    running = a_race(tmp_path, checkpoint_seconds=0.0).events()
-    stop = (decision(whole)["runs"][run], step)
+    running = a_race(a_study(tmp_path), checkpoint_seconds=0.0)
+    stop = (together(whole)["runs"][run], step)
     for event in running:
         if isinstance(event, Step) and (event.run, event.step) == stop:
             break
     running.close()
     monkeypatch.setitem(stacking._WORTH, "cpu", NEVER)  # what was decided is replayed
-    again = a_race(tmp_path)
-    assert told(run_whole(again)) == told(record)
-    assert decision(again)["together"] == 3
-    ours, theirs = winner(again), winner(whole)
-    assert np.array_equal(ours.arrays["logits"], theirs.arrays["logits"])
-    assert ours.summary["stack"] == theirs.summary["stack"]
+    again = a_study(tmp_path)
+    list(a_race(again))
+    assert together(again)["together"] == 3
+    assert told(again) == told(whole)
 
 
 def test_a_stacked_run_is_verified_by_itself_to_identical_numbers(
-    raced: tuple[Study, list[Any], dict[str, Any]],
+    raced: tuple[Study, list[Event]],
 ) -> None:
-    study, _, record = raced
-    run = next(arm["run"] for arm in record["arms"] if arm["key"] == "small-lora")
+    study, _ = raced
+    run = decided(study, "rung/0")["promoted"][0]
     events = verify_run(run, backbone=None, home=study.ledger.home)
     while True:
         try:
@@ -155,6 +157,18 @@ def test_a_stacked_run_is_verified_by_itself_to_identical_numbers(
             found = stop.value
             break
     assert found.same
+
+
+@pytest.mark.slow
+def test_the_record_of_a_whole_study_says_what_trained_together(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(stacking._WORTH, "cpu", ALWAYS)
+    record = run_whole(with_a_short_scratch(a_study(tmp_path)))
+    arms = {arm["key"]: arm for arm in record["arms"]}
+    assert (arms["small-lora"]["stacked"], arms["scratch"]["stacked"]) == (3, 1)
+    assert arms["small-lora"]["costs"] == []
+    assert len(arms["scratch"]["costs"]) == 1
 
 
 @pytest.fixture(scope="module")
