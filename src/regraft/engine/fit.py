@@ -191,8 +191,7 @@ class Fit:
             except torch.OutOfMemoryError as error:
                 self._forget_pass(before)
                 size = min(self._size(), len(rows))
-                is_joint = self._member is not None and self._member.is_joint(progress.step)
-                leaves = is_joint and progress.step < self._alone_from
+                leaves = size == len(rows) and self._is_stacked()
                 if size == 1 and not leaves:
                     raise _no_memory(error) from error
             yield from self._leave() if leaves else self._halve(size)
@@ -213,16 +212,15 @@ class Fit:
     def _accumulate(self, rows: np.ndarray[Any, Any], depth: int) -> list[torch.Tensor]:
         """Put the gradient of the mean loss over `rows` in place; return what adds up to it."""
         progress, size = self._progress, self._size()
-        if size >= len(rows) and (loss := self._stacked(depth)) is not None:
-            return [loss]
+        if self._member is not None and size >= len(rows) and self._is_stacked():
+            return [self._member.take_gradient(depth)]
         batch = self._batch(rows, depth, progress.epoch, progress.position)
         return self._objective.accumulate(batch, size)
 
-    def _stacked(self, depth: int) -> torch.Tensor | None:
-        """Take the gradient from the stack; return the loss, or None where the run is alone."""
-        if self._member is None or self._progress.step >= self._alone_from:
-            return None
-        return self._member.take_gradient(depth)
+    def _is_stacked(self) -> bool:
+        """Whether the next step's gradient comes from the stack, if the batch fits in memory."""
+        step, member = self._progress.step, self._member
+        return member is not None and step < self._alone_from and member.is_joint(step)
 
     def _batch(self, rows: np.ndarray[Any, Any], depth: int, epoch: int, position: int) -> Batch:
         return self._loader.training(rows, depth=depth, draw=(self._stage.name, epoch, position))

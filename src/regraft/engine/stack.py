@@ -84,14 +84,9 @@ class Stack:
             del self._members[run]
             self._kept.pop(run, None)
 
-    def gradient(self, member: Member, depth: int) -> torch.Tensor | None:
-        """Put the gradient of a member's next step into its parameters; return the loss.
-
-        None where it takes this step alone: then nothing has been done.
-        """
+    def gradient(self, member: Member, depth: int) -> torch.Tensor:
+        """Put the gradient of a member's next step into its parameters; return the loss."""
         run, step = member.job.run, member.step()
-        if not member.is_joint(step):
-            return None
         kept = self._kept.pop(run, None)
         if kept is None or kept.step != step:
             self._compute(member, step, depth)
@@ -179,8 +174,8 @@ class Member:
         seated = self._stack.seated(step)
         return len(seated) > 1 and self.job.run in seated
 
-    def take_gradient(self, depth: int) -> torch.Tensor | None:
-        """Put the gradient of the next step in place; return the loss, or None where alone."""
+    def take_gradient(self, depth: int) -> torch.Tensor:
+        """Put the gradient of the next step in place; return the loss."""
         return self._stack.gradient(self, depth)
 
 
