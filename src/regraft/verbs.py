@@ -133,7 +133,7 @@ def verify_run(
     result = ledger.runs.result(row.id)
     if result is None:
         raise ResumeError("it has no result to compare with.", where=f"run {row.id}")
-    job = _same_job(ledger, row, backbone)
+    job = as_recorded(_same_job(ledger, row, backbone), result.summary)
     difference = float("inf")
     events, answer = execute(job), None
     while True:
@@ -200,7 +200,7 @@ def _same_job(ledger: Ledger, row: RunRow, backbone: str | None) -> Job:
             "numbers cannot be compared.",
             where=where,
         )
-    return as_recorded(ladder.job(row.id, protocol, place=0, seed=seed))
+    return ladder.job(row.id, protocol, place=0, seed=seed)
 
 
 def _study_of(ledger: Ledger, run: str) -> str:

@@ -58,6 +58,14 @@ def test_an_arm_without_scores_keeps_its_reason() -> None:
     assert failed.reason.startswith("loss became NaN at step 37")
 
 
+def test_the_time_of_a_run_says_with_how_many_it_trained() -> None:
+    record = image_record()
+    record["arms"][0]["stacked"], record["arms"][1]["stacked"] = 3, 1
+    first, second, *_ = ladder_of(record).rows
+    assert "its part of 3 runs that trained together" in first.took.title
+    assert "together" not in second.took.title
+
+
 def test_the_key_numbers_are_the_winners() -> None:
     found = {one.name: one for one in key_facts(image_record())}
     assert found["macro-F1"].value == ".914"

@@ -52,3 +52,14 @@ def training_pass(
     if precision == "bf16" and device == "cpu" and tokens is not None and tokens.shape[1] <= _SHORT:
         stack.enter_context(sdpa_kernel(SDPBackend.MATH))
     return stack
+
+
+def stacked_pass(precision: Precision, device: str) -> ExitStack:
+    """Return the context of a forward pass of several models at once (`torch.func.vmap`).
+
+    Attention is the plain one: fused kernels have no batching rule on every device.
+    """
+    stack = ExitStack()
+    stack.enter_context(autocast(precision, device))
+    stack.enter_context(sdpa_kernel(SDPBackend.MATH))
+    return stack

@@ -4,25 +4,24 @@ from __future__ import annotations
 
 import math
 import time
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, final
 
 import numpy as np
 import torch
 
-from regraft.config.registry import kind_spec, load
 from regraft.engine.adapted import lowest_open
-from regraft.engine.batches import Loader, epoch_batches, parts_of
-from regraft.engine.device import training_pass
+from regraft.engine.batches import Loader, epoch_batches
 from regraft.engine.memory import no_memory, recorded_sizes
+from regraft.engine.objective import Objective
 from regraft.engine.optimiser import Optimiser
 from regraft.engine.outputs import looked_at, outputs
 from regraft.engine.randomness import random_state, set_random_state
 from regraft.engine.sources import Sources
-from regraft.errors import RegraftError
+from regraft.engine.stack import Member
 from regraft.events import Adjusted, Checkpoint, Epoch, Evaluation, Event, Glimpse, Step
 from regraft.measure.metrics import METRICS, all_scores, softmax
-from regraft.objectives.supervised import cross_entropy
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Mapping
@@ -41,8 +40,6 @@ CHECKPOINT = "checkpoint"
 
 GLIMPSE = "glimpse"
 """What a driver sends in answer to a step to get the validation metrics right after it."""
-
-_ONE_ITEM = "more than 1 value per channel"  # torch's batch normalisation, of one item
 
 
 class DivergedError(ArithmeticError):
@@ -89,20 +86,32 @@ class Fit:
         fit = job.protocol["fit"]
         self._batch_size = int(fit["batch_size"])
         self._patience = int(fit["patience"])
-        self._smoothing = float(fit["label_smoothing"])
         self._loader = Loader(job)
         self._sources = Sources(job, stage, self._loader)
         self._lengths = self._loader.lengths()
         self._per_epoch = len(self._batches(0))
         self._total = self._per_epoch * stage.epochs
         self._optimiser = Optimiser(job, stage, model, self._total)
-        self._weights = _loss_weights(job, stage)
+        self._objective = Objective(job, stage, model)
         self._progress = Progress()
         self._best: dict[str, torch.Tensor] | None = None
         self._statistics = dict(model.named_buffers()) if model.learns_statistics else {}
         self._checkpoint_at = time.monotonic()
         largest = self._batch_size + 1  # a last single item joins the batch before
         self._sizes = [(0, largest), *recorded_sizes(job, stage)]
+        self._member: Member | None = None
+        if job.stack is not None:
+            self._member = Member(
+                job,
+                stage.name,
+                model,
+                meter,
+                self._objective,
+                step=lambda: self._progress.step,
+                batch=self._batch_of,
+                parameters=model.trained(),
+            )
+        self._alone_from = _recorded_leave(job, stage)
 
     def events(
         self, resume: tuple[Mapping[str, Any], Mapping[str, torch.Tensor]] | None
@@ -114,9 +123,8 @@ class Fit:
         """
         if resume is not None:
             self._restore(*resume)
-        ended = self._was_finished()
-        while not ended and self._progress.epoch < self._stage.epochs and not self._is_stale():
-            ended = yield from self._epoch()
+        with self._member or nullcontext():
+            ended = yield from self._epochs()
         if self._best is None and len(self._stage.validation):
             yield from self._evaluate(0)
         if self._best is None:
@@ -130,6 +138,12 @@ class Fit:
             depth = yield from self._kept_depth(trains.lowest_depth)
         logits, features = self._outputs(depth)
         return FitResult(self._best, logits, features, self._progress, ended)
+
+    def _epochs(self) -> Generator[Event, str | None, bool]:
+        ended = self._was_finished()
+        while not ended and self._progress.epoch < self._stage.epochs and not self._is_stale():
+            ended = yield from self._epoch()
+        return ended
 
     def _epoch(self) -> Generator[Event, str | None, bool]:
         progress, started = self._progress, self._meter.seconds
@@ -195,9 +209,10 @@ class Fit:
             except torch.OutOfMemoryError as error:
                 self._forget_pass(before)
                 size = min(self._size(), len(rows))
-                if size == 1:
+                leaves = size == len(rows) and self._is_stacked()
+                if size == 1 and not leaves:
                     raise no_memory(error) from error
-            yield from self._halve(size, "out of memory")
+            yield from self._leave() if leaves else self._halve(size, "out of memory")
         rate = self._optimiser.rate(progress.step)
         norm = self._optimiser.step(progress.step)
         *shares, length = torch.stack([*losses, norm]).tolist()  # the one wait for the device
@@ -218,46 +233,25 @@ class Fit:
         return answer
 
     def _accumulate(self, rows: np.ndarray[Any, Any], depth: int) -> list[torch.Tensor]:
-        """Add up the gradient of the mean loss over `rows`, in parts that fit in memory.
+        """Put the gradient of the mean loss over `rows` in place; return what adds up to it."""
+        progress, size = self._progress, self._size()
+        if self._member is not None and size >= len(rows) and self._is_stacked():
+            return [self._member.take_gradient(depth)]
+        batch = self._batch(rows, depth, progress.epoch, progress.position)
+        return self._objective.accumulate(batch, size)
 
-        Returns:
-            What each part adds to the loss.
-        """
-        progress = self._progress
-        draw = (self._stage.name, progress.epoch, progress.position)
-        batch = self._loader.training(rows, depth=depth, draw=draw)
-        losses = []
-        weight_sum = self._weight_sum(batch.labels)
-        for part in parts_of(batch, self._size()):
-            loss = cross_entropy(
-                self._logits(part),
-                part.labels,
-                class_weights=self._weights,
-                label_smoothing=self._smoothing,
-            )
-            share = self._weight_sum(part.labels) / weight_sum
-            loss = loss * share
-            loss.backward()
-            losses.append(loss.detach())
-        return losses
+    def _is_stacked(self) -> bool:
+        """Whether the next step's gradient comes from the stack, if the batch fits in memory."""
+        step, member = self._progress.step, self._member
+        return member is not None and step < self._alone_from and member.is_joint(step)
 
-    def _logits(self, part: Batch) -> torch.Tensor:
-        try:
-            with training_pass(self._job.precision, self._job.device, part.inputs):
-                features = self._model.features(part.inputs, part.hidden, part.depth)
-                logits: torch.Tensor = self._model.head(features)
-        except ValueError as error:
-            if _ONE_ITEM not in str(error):
-                raise
-            raise RegraftError(
-                "batch normalisation cannot learn from a single item. Raise fit.batch_size, or "
-                "give the run more memory.",
-                where=f"a batch of {len(part.labels)}",
-            ) from error
-        return logits.float()
+    def _batch(self, rows: np.ndarray[Any, Any], depth: int, epoch: int, position: int) -> Batch:
+        return self._loader.training(rows, depth=depth, draw=(self._stage.name, epoch, position))
 
-    def _weight_sum(self, labels: torch.Tensor) -> float:
-        return float(len(labels)) if self._weights is None else float(self._weights[labels].sum())
+    def _batch_of(self, step: int, depth: int) -> Batch:
+        """Return the training batch of a step."""
+        epoch, position = divmod(step, self._per_epoch)
+        return self._batch(self._batches(epoch)[position], depth, epoch, position)
 
     def _size(self) -> int:
         """Return how many items fit in memory at once, as known at this step."""
@@ -269,6 +263,12 @@ class Fit:
         key = f"micro_batch/{self._stage.name}/{size // 2}"
         yield Adjusted(self._job.run, key, value, reason)
         self._sizes.append((self._progress.step, size // 2))
+
+    def _leave(self) -> Generator[Event, str | None, None]:
+        value = {"stage": self._stage.name, "from_step": self._progress.step}
+        reason = "out of memory together with other runs; alone from here on"
+        yield Adjusted(self._job.run, f"alone/{self._stage.name}", value, reason)
+        self._alone_from = self._progress.step
 
     def _evaluate(
         self, depth: int, train_loss: float | None = None
@@ -378,17 +378,10 @@ class Fit:
         return self._progress.stale_epochs >= self._patience
 
 
-def _loss_weights(job: Job, stage: Stage) -> torch.Tensor | None:
-    """Return the loss weight of each class: the user's times the protocol's; None if all are 1."""
-    rebalance = job.protocol["data"]["rebalance"]
-    counts = np.bincount(job.data.labels[stage.train], minlength=job.data.n_classes)
-    spec = kind_spec("rebalance", rebalance, where="data.rebalance")
-    weights = load("rebalance", rebalance["kind"]).weights(spec, counts)
-    if job.data.class_weights is not None:
-        weights = weights * job.data.class_weights
-    if np.all(weights == 1.0):
-        return None
-    return torch.as_tensor(weights, dtype=torch.float32, device=job.device)
+def _recorded_leave(job: Job, stage: Stage) -> float:
+    """Return the step from which it was recorded that the run goes on without its stack."""
+    left = job.adjustments.get(f"alone/{stage.name}")
+    return math.inf if left is None else int(left["from_step"])
 
 
 def _under(state: Mapping[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from regraft.backbones.backbone import Backbone
     from regraft.backbones.precision import Precision
+    from regraft.engine.stack import Stack
     from regraft.features.store import ArrayStore, ItemArrays
     from regraft.features.views import View
     from regraft.tasks.splits import Fold
@@ -95,6 +96,7 @@ class Job:
         adjustments: Decisions recorded in an earlier sitting, by key; they are replayed.
         checkpoint_seconds: Least time between two checkpoints; they are taken between steps.
         memory_bytes: What the process may hold; a step that took more is taken in smaller parts.
+        stack: The runs that it takes its gradients with; None where it trains alone.
     """
 
     run: str
@@ -107,6 +109,7 @@ class Job:
     adjustments: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     checkpoint_seconds: float = 10.0
     memory_bytes: float = math.inf
+    stack: Stack | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -14,7 +14,7 @@ import psutil
 import torch
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
 _RAPL = Path("/sys/class/powercap/intel-rapl:0/energy_uj")
 _STATUS, _CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
@@ -74,6 +74,13 @@ class _Counters:
     def now(cls) -> _Counters:
         return cls(time.perf_counter(), time.process_time(), _energy_joules())
 
+    def plus(self, other: _Counters, *, times: float = 1.0) -> _Counters:
+        """Return the sum with a multiple of other counters."""
+        joules = None
+        if self.joules is not None and other.joules is not None:
+            joules = self.joules + times * other.joules
+        return _Counters(self.wall + times * other.wall, self.cpu + times * other.cpu, joules)
+
 
 class Meter:
     """Measures while it runs; `earlier` are the figures of an interrupted sitting.
@@ -97,6 +104,19 @@ class Meter:
             yield
         finally:
             self._counted, self._since = self._total(), None
+
+    @contextmanager
+    def shared_with(self, others: Sequence[Meter]) -> Iterator[None]:
+        """Count what passes in between to this meter and the others in equal parts."""
+        before = self._total()
+        yield
+        if self._cuda:
+            torch.cuda.synchronize()  # else the one that reads first waits for all
+        part = 1.0 / (len(others) + 1)
+        took = self._total().plus(before, times=-1.0)
+        for other in others:
+            other._counted = other._counted.plus(took, times=part)
+            self._counted = self._counted.plus(took, times=-part)
 
     @property
     def seconds(self) -> float:

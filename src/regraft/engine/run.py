@@ -17,6 +17,7 @@ from regraft.engine.meter import Meter
 from regraft.engine.preflight import checked, preflight
 from regraft.engine.randomness import RunRandomness
 from regraft.engine.sources import activations
+from regraft.engine.stack import stacking
 from regraft.errors import DataError, LedgerError, RegraftError
 from regraft.events import Checkpoint, Done, Event, Failed, Preflight, Started
 from regraft.measure.convergence import convergence_step
@@ -292,6 +293,7 @@ def _summary(
         "activations": activations(stages, n_views(job)),
         "stages": stages,
         "convergence": _convergence(job, stages),
+        **stacking(job),
         **meter.figures(),
     }
 

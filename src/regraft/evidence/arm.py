@@ -155,6 +155,7 @@ def arm_json(
         "costs": [list(one) for one in arm.costs],
         "peak_memory_bytes": first.get("peak_memory_bytes"),
         "joules": first.get("joules"),
+        "stacked": first.get("stacked"),
         "examples_seen": first.get("examples_seen"),
         "activations": first.get("activations"),
         "labels_used": first.get("labels_used"),

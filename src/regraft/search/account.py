@@ -153,7 +153,10 @@ def _arm(account: Account, outcome: ArmOutcome) -> ArmEvidence:
 
 
 def _costs(account: Account, outcome: ArmOutcome) -> tuple[tuple[float, float], ...]:
-    """Return what the arm's runs were predicted to take for the epochs they ran, and took."""
+    """Return what the arm's runs were predicted to take for the epochs they ran, and took.
+
+    One that trained together with others has no time of its own that was predicted.
+    """
     decisions = account.ledger.decisions.all(account.study)
     key = f"cost/{outcome.arm.key}"
     tried = next((Trial(**one.value) for one in decisions if one.key == key), None)
@@ -161,7 +164,7 @@ def _costs(account: Account, outcome: ArmOutcome) -> tuple[tuple[float, float], 
     return tuple(
         (tried.seconds_of(one.summary["stages"]), float(one.summary["seconds"]))
         for one in runs
-        if tried is not None and one.status == "done"
+        if tried is not None and one.status == "done" and one.summary.get("stacked", 1) == 1
     )
 
 

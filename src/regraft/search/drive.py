@@ -10,6 +10,7 @@ import numpy as np
 
 from regraft.engine.fit import FINISH
 from regraft.engine.run import execute
+from regraft.engine.stack import Stack
 from regraft.errors import LedgerError
 from regraft.events import Adjusted, Checkpoint, Done, Event, Failed, event_json
 
@@ -67,9 +68,15 @@ def has_weights(ledger: Ledger, run: str) -> bool:
         return False
 
 
-def as_recorded(job: Job) -> Job:
-    """Return a job to run again: one that the budget ended can be ended at just the same step."""
+def as_recorded(job: Job, summary: Mapping[str, Any]) -> Job:
+    """Return a job to run again to the same numbers, given the summary of its result.
+
+    One that the budget ended can be ended at just the same step; one that trained together with
+    others computes as it did then.
+    """
     is_cut = any(key.startswith("finish/") for key in job.adjustments)
+    stack = Stack(**summary["stack"]) if "stack" in summary else None
+    job = replace(job, stack=stack)
     return replace(job, checkpoint_seconds=0.0) if is_cut else job
 
 
@@ -104,7 +111,7 @@ def drive(
     if ended is not None and (ended.status == "failed" or is_enough):
         return ended
     if is_again := ended is not None:
-        job = as_recorded(job)
+        job = as_recorded(job, ended.summary)
     resume = ledger.journal.checkpoint(job.run)
     ledger.journal.rewind(job.run, resume)
     events = execute(job, resume=resume)

@@ -14,10 +14,12 @@ from regraft.evidence.words import number, percent
 from regraft.measure.metrics import METRICS
 from regraft.search.halving import FEWEST_STEPS, Standing, promoted, rungs
 from regraft.search.outlook import UNLIKELY, chances
+from regraft.search.stacking import in_turn
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Mapping, Sequence
 
+    from regraft.engine.stack import Stack
     from regraft.ledger.decisions import Decision
     from regraft.ledger.journal import Journal
     from regraft.search.drive import Outcome
@@ -33,12 +35,17 @@ class Runner:
     Attributes:
         run: The run's id.
         outcome: How the run ended, once it has.
+        stack: The runs that it trains together with; None where it trains alone.
     """
 
     def __init__(
-        self, run: str, start: Callable[[], Generator[Event, str | None, Outcome]], journal: Journal
+        self,
+        run: str,
+        start: Callable[[], Generator[Event, str | None, Outcome]],
+        journal: Journal,
+        stack: Stack | None = None,
     ) -> None:
-        self.run = run
+        self.run, self.stack = run, stack
         self.outcome: Outcome | None = None
         self._start, self._journal = start, journal
         self._events: Generator[Event, str | None, Outcome] | None = None
@@ -49,6 +56,12 @@ class Runner:
     def has_failed(self) -> bool:
         """Whether the run has ended without a result."""
         return self.outcome is not None and self.outcome.status == "failed"
+
+    @property
+    def step(self) -> int:
+        """How many steps a run that has ended took, by its journal."""
+        events = self._journal.events(self.run)
+        return max((int(one["step"]) for one in events if one["kind"] == "step"), default=0)
 
     def advance(self, share: float) -> Generator[Event, str | None, None]:
         """Go on until a share of the steps is taken and the metrics are known, or to the end."""
@@ -182,11 +195,12 @@ def race(
     for rung, share in enumerate(shares):
         chosen = decided.get(f"{_RUNG}{rung}")
         running = set() if chosen is None else _running(chosen)
-        for runner in left:
-            if chosen is None or runner.run not in running:  # to its end, which is on record
-                yield from runner.advance(share)
+        for group in _groups(left):
+            due = [one for one in group if one.run not in running]  # or to its end, on record
+            yield from in_turn(due, share)
             if used_bytes(around.device) > around.memory_bytes:
-                yield from runner.park()
+                for runner in group:
+                    yield from runner.park()
         left = [one for one in left if not one.has_failed]
         if len(left) < 2:
             break
@@ -196,12 +210,10 @@ def race(
             chances_of = chances(standings, metric)
             chosen = _decision(standings, chances_of, metric, [*shares, 1.0][rung + 1], available)
             around.ledger.decisions.decide(around.study, f"{_RUNG}{rung}", partial(dict, chosen))
-        for runner in left:
-            if runner.run not in chosen["promoted"]:
-                runner.drop_out()
+        _drop(left, chosen)
         left = [one for one in left if one.run in chosen["promoted"]]
-    for runner in left:
-        yield from runner.advance(1.0)
+    for group in _groups(left):
+        yield from in_turn(group, 1.0)
 
 
 def dropped_out(decisions: Sequence[Decision], metric: str) -> dict[str, Dropped]:
@@ -226,6 +238,24 @@ def _outlook(one: Mapping[str, Any]) -> str:
         return ""
     chance = percent(one["chance"])
     return f"; by its curve it would have ended ahead of the best with a chance of {chance}"
+
+
+def _groups(runners: Sequence[Runner]) -> list[list[Runner]]:
+    """Return the candidates, those together that train together."""
+    groups: dict[int, list[Runner]] = {}
+    for runner in runners:
+        groups.setdefault(id(runner if runner.stack is None else runner.stack), []).append(runner)
+    return list(groups.values())
+
+
+def _drop(runners: Sequence[Runner], chosen: Mapping[str, Any]) -> None:
+    """Free those that drop out; who trained with them goes on without them from their step on."""
+    steps = {one["run"]: int(one["step"]) for one in chosen["standings"]}
+    for runner in runners:
+        if runner.run not in chosen["promoted"]:
+            runner.drop_out()
+            if runner.stack is not None:
+                runner.stack.end(runner.run, steps[runner.run])
 
 
 def _running(chosen: Mapping[str, Any]) -> set[str]:

@@ -65,7 +65,7 @@ def trial(job: Job) -> Trial:
     Seconds are scaled to all items by what a batch holds, padding included. A run that fails here
     fails in the study too, with its reason: it costs nothing.
     """
-    small, seconds, evaluation = _small(job), list[float](), 0.0
+    small, seconds, evaluation = small_job(job), list[float](), 0.0
     lowest = lowest_trained_depth(small.protocol, job.backbone.n_blocks)
     Loader(small).source(lowest, epoch=0)  # the time of what is kept is not the run's
     start, peak, began = 0.0, 0, time.perf_counter()
@@ -90,7 +90,7 @@ def trial(job: Job) -> Trial:
     return Trial(start, train + evaluation * all_ / max(few, 1.0), peak)
 
 
-def _small(job: Job) -> Job:
+def small_job(job: Job) -> Job:
     """Return the job on a few of its items, its head not solved, its prefix of these alone."""
     data, batch_size = job.data, int(job.protocol["fit"]["batch_size"])
     folds = data.folds or (Fold(np.arange(len(data.labels)), np.empty(0, np.int64)),)

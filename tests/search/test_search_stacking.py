@@ -1,0 +1,215 @@
+"""Runs of an arm train together where a measurement says so; the race and its record hold."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+from regraft.events import Step
+from regraft.search import stacking
+from regraft.search.ladder import Ladder
+from regraft.search.stacking import compare
+from regraft.study import Sitting, Study
+from regraft.verbs import verify_run
+from small_search import around, run_whole, small_study, with_a_short_scratch, write_lora
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from regraft.engine.job import Job
+    from regraft.events import Event
+
+EPOCHS = 6
+ALWAYS, NEVER = 0.0, 1e9
+"""Gains from which runs train together; what is measured here would be chance."""
+
+
+def a_study(folder: Path) -> Study:
+    """Return a study of one arm's three rates."""
+    folder.mkdir(exist_ok=True)
+    study = small_study(folder / "home", [write_lora(folder, epochs=EPOCHS)])
+    ample = Sitting(memory_bytes=1 << 50)
+    return Study.from_spec(study.spec, home=study.ledger.home, sitting=ample)
+
+
+def a_race(study: Study, *, checkpoint_seconds: float = 10.0) -> Iterator[Event]:
+    """Race the arm of a study, without controls and final evaluation."""
+    ladder = Ladder(around(study, checkpoint_seconds=checkpoint_seconds), study.task)
+    return ladder.events([arm for arm in study.arms if arm.key == "small-lora"], seeds=1)
+
+
+@pytest.fixture(scope="module")
+def raced(tmp_path_factory: pytest.TempPathFactory) -> tuple[Study, list[Event]]:
+    """Return a study whose candidates trained together, and the events of its race."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(stacking._WORTH, "cpu", ALWAYS)
+        study = a_study(tmp_path_factory.mktemp("stacked"))
+        return study, list(a_race(study))
+
+
+def decided(study: Study, key: str) -> dict[str, Any]:
+    """Return what was decided under a key."""
+    (found,) = [d.value for d in study.ledger.decisions.all(study.id) if d.key == key]
+    return found
+
+
+def together(study: Study) -> dict[str, Any]:
+    """Return whether it was decided that the arm's runs train together."""
+    return decided(study, "stack/small-lora")
+
+
+def winner(study: Study) -> Any:
+    """Return the result of the rate that went on to the end."""
+    return study.ledger.runs.result(decided(study, "rung/0")["promoted"][0])
+
+
+def told(study: Study) -> list[Any]:
+    """Return what must not depend on how often a study was interrupted."""
+    keys = ("run", "value", "log_loss", "step")
+    standings = [[one[key] for key in keys] for one in decided(study, "rung/0")["standings"]]
+    ended = winner(study)
+    kept = {key: ended.summary.get(key) for key in ("metrics", "stacked", "stack", "examples_seen")}
+    return [standings, kept, ended.arrays["logits"].tolist()]
+
+
+def test_the_decision_has_both_figures_and_the_race_goes_on_in_turn(
+    raced: tuple[Study, list[Event]],
+) -> None:
+    study, events = raced
+    value = together(study)
+    assert value["together"] == 3
+    assert min(value["seconds_alone"], value["seconds_together"]) > 0
+    gain = value["seconds_alone"] / value["seconds_together"]
+    assert f"a step of 3 runs together is {gain:.2f} times as fast" in value["reason"]
+    stands = dict.fromkeys(value["runs"], 0)
+    for event in events:
+        if isinstance(event, Step):
+            stands[event.run] = event.step
+            left = [step for step in stands.values() if step < 20]
+            assert not left or max(stands.values()) - min(left) <= 1
+    assert sorted(stands.values())[:2] == [20, 20]
+
+
+def test_the_summary_says_with_how_many_a_run_trained(raced: tuple[Study, list[Event]]) -> None:
+    study, _ = raced
+    summary = winner(study).summary
+    assert summary["stacked"] == 3
+    assert summary["stack"]["runs"] == together(study)["runs"]
+    dropped = set(together(study)["runs"]) - set(decided(study, "rung/0")["promoted"])
+    assert summary["stack"]["ends"] == dict.fromkeys(dropped, 20)
+
+
+def test_together_they_come_to_what_they_come_to_one_by_one(
+    raced: tuple[Study, list[Event]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(stacking._WORTH, "cpu", NEVER)
+    study = a_study(tmp_path)
+    list(a_race(study))
+    value = together(study)
+    assert (value["together"], winner(study).summary["stacked"]) == (1, 1)
+    assert value["seconds_alone"] > 0
+    for ours, theirs in zip(told(raced[0])[0], told(study)[0], strict=True):
+        assert ours == pytest.approx(theirs, abs=1e-4)
+    ours, theirs = winner(raced[0]).arrays["logits"], winner(study).arrays["logits"]
+    np.testing.assert_allclose(ours, theirs, atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("run", "step"),
+    [(1, 10), *[pytest.param(*one, marks=pytest.mark.slow) for one in ((0, 1), (2, 19), (2, 20))]],
+)
+def test_a_stacked_race_that_was_killed_ends_with_the_same_numbers(
+    raced: tuple[Study, list[Event]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    run: int,
+    step: int,
+) -> None:
+    whole, _ = raced
+    monkeypatch.setitem(stacking._WORTH, "cpu", ALWAYS)
+    running = a_race(a_study(tmp_path), checkpoint_seconds=0.0)
+    stop = (together(whole)["runs"][run], step)
+    for event in running:
+        if isinstance(event, Step) and (event.run, event.step) == stop:
+            break
+    running.close()
+    monkeypatch.setitem(stacking._WORTH, "cpu", NEVER)  # what was decided is replayed
+    again = a_study(tmp_path)
+    list(a_race(again))
+    assert together(again)["together"] == 3
+    assert told(again) == told(whole)
+
+
+def test_a_stacked_run_is_verified_by_itself_to_identical_numbers(
+    raced: tuple[Study, list[Event]],
+) -> None:
+    study, _ = raced
+    run = decided(study, "rung/0")["promoted"][0]
+    events = verify_run(run, backbone=None, home=study.ledger.home)
+    while True:
+        try:
+            next(events)
+        except StopIteration as stop:
+            found = stop.value
+            break
+    assert found.same
+
+
+@pytest.mark.slow
+def test_the_record_of_a_whole_study_says_what_trained_together(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(stacking._WORTH, "cpu", ALWAYS)
+    record = run_whole(with_a_short_scratch(a_study(tmp_path)))
+    arms = {arm["key"]: arm for arm in record["arms"]}
+    assert (arms["small-lora"]["stacked"], arms["scratch"]["stacked"]) == (3, 1)
+    assert arms["small-lora"]["costs"] == []
+    assert len(arms["scratch"]["costs"]) == 1
+
+
+@pytest.fixture(scope="module")
+def jobs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Job]:
+    """Return a job of each arm of a small study."""
+    folder = tmp_path_factory.mktemp("compare")
+    study = small_study(folder / "home", ["ladder", write_lora(folder)])
+    ladder = Ladder(around(study), study.task)
+    return {
+        arm.key: ladder.job("run", arm.candidates[0], place=0, seed=1)
+        for arm in study.arms
+        if arm.is_trained
+    }
+
+
+def three(job: Job) -> list[Job]:
+    """Return three runs of a kind."""
+    return [replace(job, run=f"run{i}") for i in range(3)]
+
+
+def test_statistics_that_are_learnt_train_one_by_one(jobs: dict[str, Job]) -> None:
+    found = compare(three(jobs["scratch"]))
+    assert found["together"] == 1
+    assert "normalisation learns its statistics" in found["reason"]
+
+
+def test_dropout_trains_one_by_one(jobs: dict[str, Job]) -> None:
+    job = jobs["small-lora"]
+    (lora,) = job.protocol["modules"]
+    protocol = {**job.protocol, "modules": [{**lora, "dropout": 0.3}]}
+    found = compare(three(replace(job, protocol=protocol)))
+    assert (found["together"], found["seconds_together"]) == (1, None)
+    assert "random" in found["reason"]
+
+
+def test_what_cannot_run_trains_one_by_one(jobs: dict[str, Job]) -> None:
+    job = jobs["small-lora"]
+    (lora,) = job.protocol["modules"]
+    protocol = {**job.protocol, "modules": [{**lora, "on": ["attention_in"]}]}
+    assert "attention" in compare(three(replace(job, protocol=protocol)))["reason"]
+
+
+def test_one_run_is_no_stack(jobs: dict[str, Job]) -> None:
+    assert compare([jobs["small-lora"]])["together"] == 1
