@@ -221,22 +221,23 @@ def test_a_study_and_its_graft_stand_for_their_winner(
     finished: Finished, regraft: Regraft, tmp_path: Path
 ) -> None:
     home = ("--home", finished.home)
-    runs = {one["protocol"]: one["run"] for one in finished.printed["runs"]}
-    shown = regraft("compare", "digits", runs["majority"], runs["knn"], *home, "--json")
-    found = last_json(shown.out)
     record = json.loads(json.dumps(Ledger.open(finished.home).studies.record(finished.id)))
+    runs = {one["protocol"]: one["run"] for one in finished.printed["runs"]}
+    # Which of them leads depends on what the budget held on this machine.
+    first, second = [r for r in runs.values() if r != record["best"]["run"]][:2]
+    found = last_json(regraft("compare", "digits", first, second, *home, "--json").out)
     assert found["systems"][0]["run"] == record["best"]["run"]
     assert len(found["comparisons"]) == 3
     assert all(one["p_adjusted"] >= one["p"] for one in found["comparisons"])
     graft = record["best"]["graft"]
-    again = regraft("compare", graft, runs["majority"], *home, "--metric", "macro_f1", "--json")
+    again = regraft("compare", graft, first, *home, "--metric", "macro_f1", "--json")
     found = last_json(again.out)
     assert found["systems"][0]["run"] == record["best"]["run"]
     assert (found["metric"], found["test"]) == ("macro_f1", "paired_bootstrap")
     twice = regraft("compare", "digits", graft, *home)
     assert twice.code == 2
     assert "given twice" in twice.err
-    other = regraft("compare", graft, runs["majority"], "--home", tmp_path / "elsewhere")
+    other = regraft("compare", graft, first, "--home", tmp_path / "elsewhere")
     assert (other.code, "no study of this ledger made this graft" in other.err) == (2, True)
 
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 MEASURED = {"seconds", "device_seconds", "peak_memory_bytes", "joules"}
 MEASURED |= {"estimated_seconds", "reason", "seconds_per_item", "start_seconds", "epoch_seconds"}
+MEASURED |= {"seconds_alone", "seconds_together"}
 N_TRAIN, N_TEST = 120, 200
 
 

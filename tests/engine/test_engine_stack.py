@@ -177,7 +177,8 @@ def test_one_forward_pass_serves_all(tmp_path: Path) -> None:
     steps = sum(isinstance(event, Step) for event in seen["run0"])
     before = once - steps  # pre-flight's
     # Nobody else has begun when the first asks for its first gradient, nor when the second does.
-    assert len(passes) - 3 * once == 3 * before + steps + 2
+    # Pre-flight looked at the first alone and serves all.
+    assert len(passes) == 3 * (once - before) + steps + 2
 
 
 def test_other_seeds_train_together_on_batches_of_their_own(tmp_path: Path) -> None:

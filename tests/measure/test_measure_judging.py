@@ -99,7 +99,7 @@ def test_a_judgement_holds_the_three_with_their_intervals() -> None:
     low, high = np.quantile(taus, [0.025, 0.975])
     assert (found.weighted_tau.low, found.weighted_tau.high) == pytest.approx((low, high))
     assert found.weighted_tau.n == 30
-    assert found.weighted_tau.note == ""
+    assert found.weighted_tau.warning == ""
     assert found == judge(scores, accuracies, k=2, resamples=400, seed=1)
     assert found.to_json()["regret"]["value"] == found.regret.value
 
@@ -108,7 +108,7 @@ def test_few_models_are_said_to_be_few_and_a_constant_score_has_no_tau() -> None
     found = judge(np.zeros(4), FOUR, resamples=50)
     assert np.isnan(found.weighted_tau.value)
     assert "undefined" in found.weighted_tau.estimator
-    assert found.regret.note == "4 models are few: the interval is rough"
+    assert found.regret.warning == "4 models are few: the interval is rough"
 
 
 def test_draws_of_models_that_all_failed_do_not_count() -> None:

@@ -291,10 +291,3 @@ def test_corrections_keep_order_lie_above_p_and_holm_above_hochberg(p: list[floa
         assert all(q - 1e-15 <= a <= 1.0 for a, q in zip(adjusted, p, strict=True))
     pairs = zip(holm(p), benjamini_hochberg(p), strict=True)
     assert all(a >= b - 1e-15 for a, b in pairs)
-
-
-def test_every_name_of_the_room_is_there_and_no_other() -> None:
-    for name in measure._COMPARISONS:
-        assert callable(getattr(measure, name))
-    with pytest.raises(AttributeError, match=r"'regraft\.measure' has no attribute 'delong'"):
-        _ = measure.delong
