@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 from scipy.stats import friedmanchisquare, ttest_1samp
 from scipy.stats import wilcoxon as scipy_wilcoxon
 
-from regraft import measure
 from regraft.errors import ConfigError, ShapeError
 from regraft.measure.comparison import benjamini_hochberg, holm
 from regraft.measure.dominance import aso
