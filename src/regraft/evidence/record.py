@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from regraft.evidence import questions
 from regraft.evidence.arm import ArmEvidence, Part, arm_json, comparison_json, higher_is_better
 from regraft.evidence.best import best_json
 from regraft.evidence.criterion import judge, parse_target
 from regraft.evidence.verdict import sentence
 from regraft.measure.intervals import interval
 from regraft.measure.metrics import METRICS, softmax
+from regraft.measure.resampling import mean_score
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -82,6 +84,7 @@ def build_record(evidence: Evidence) -> dict[str, Any]:
         "confirmed": confirmed,
         "reasons": list(evidence.verdict.reasons),
     }
+    efficiency = _label_efficiency(evidence)
     record = {
         "schema": SCHEMA_VERSION,
         "study": {**evidence.study, "metric": metric, "higher_is_better": higher_is_better(metric)},
@@ -96,7 +99,8 @@ def build_record(evidence: Evidence) -> dict[str, Any]:
             "graft": None,
             **_best(evidence, winner),
         },
-        "label_efficiency": _label_efficiency(evidence),
+        "label_efficiency": efficiency,
+        "questions": _questions(evidence, winner, efficiency),
         "decisions": list(evidence.decisions),
         "configuration": yaml.safe_dump(dict(evidence.configuration), sort_keys=False),
         "reproduce": list(evidence.reproduce),
@@ -139,6 +143,44 @@ def _best(evidence: Evidence, winner: ArmEvidence) -> dict[str, Any]:
         costs=evidence.task.costs,
         part="test",
     )
+
+
+def _questions(
+    evidence: Evidence, winner: ArmEvidence, efficiency: Mapping[str, Any] | None
+) -> list[dict[str, Any]]:
+    """Return the questions that this study can answer, each with its answers."""
+    metric, test = evidence.task.metric, evidence.test
+    values = {
+        arm.key: METRICS[metric].sign
+        * mean_score(
+            metric,
+            softmax(arm.logits),
+            evidence.validation.labels,
+            costs=evidence.validation.costs,
+        )
+        for arm in evidence.arms
+        if arm.logits is not None
+    }
+    ours = questions.transferred(evidence.arms, winner.key, values)
+    if test is None or ours is None:
+        return []
+    arms, found = evidence.arms, list[tuple[str, str, list[dict[str, Any]]]]()
+    helped = questions.did_it_help(ours, arms, test, metric)
+    found.append(("help", "Did transfer help?", helped))
+    faster = questions.was_it_faster(ours, arms, evidence.histories, metric)
+    found.append(("speed", "How much sooner did it learn?", faster))
+    saved = questions.how_many_labels(efficiency, arms, ours.key, metric)
+    found.append(("labels", "How many labels did it save?", saved))
+    if winner.logits is not None and winner.test_logits is not None:
+        trusted = questions.can_it_be_trusted(
+            winner.logits[0], evidence.validation, winner.test_logits[0], test
+        )
+        found.append(("trust", "Can its confidence be trusted?", trusted))
+    return [
+        {"key": key, "question": question, "answers": answers}
+        for key, question, answers in found
+        if answers
+    ]
 
 
 def _target(evidence: Evidence, winner: ArmEvidence) -> dict[str, Any] | None:

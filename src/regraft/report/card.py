@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 from regraft.evidence.words import number
 from regraft.report import words
-from regraft.report.facts import badges, class_table, key_facts, suspect_labels, task_facts
+from regraft.report.facts import (
+    badges,
+    class_table,
+    key_facts,
+    question_tables,
+    suspect_labels,
+    task_facts,
+)
 from regraft.report.ladder import Row, ladder_of
 
 if TYPE_CHECKING:
@@ -38,6 +45,7 @@ def card_markdown(record: Record) -> str:
         _origin(study),
         _facts(key_facts(record)),
         _ladder(record),
+        _questions(record),
         _winner(record),
         _efficiency(record),
         task_markdown(record["task"]) if record.get("task") else "",
@@ -126,6 +134,15 @@ def _row(row: Row) -> tuple[str, ...]:
         return (*head, f"{row.status}: {plain(row.reason)}", "", "", "", "")
     cells = (row.validation, row.test, row.lead, row.took, row.trained)
     return (*head, *(plain(one.text) for one in cells))
+
+
+def _questions(record: Record) -> str:
+    parts = [
+        f"### {plain(question)}\n\n"
+        + _bullets(f"{plain(name.text)}: {plain(answer.text)}" for name, answer in table.rows)
+        for question, table in question_tables(record)
+    ]
+    return "\n\n".join(["## What transfer did", *parts]) if parts else ""
 
 
 def _winner(record: Record) -> str:

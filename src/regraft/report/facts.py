@@ -168,6 +168,24 @@ def winner_scores(record: Record) -> Table | None:
     return Table(heads, rows, frozenset({1, 2}))
 
 
+def question_tables(record: Record) -> list[tuple[str, Table]]:
+    """Return the questions that the study answers, each with a table of its answers."""
+    return [
+        (one["question"], Table(("", "Answer"), tuple(map(_answer, one["answers"]))))
+        for one in record.get("questions") or ()
+    ]
+
+
+def _answer(one: Mapping[str, Any]) -> tuple[Cell, Cell]:
+    """Return what was measured and the answer; a difference is shown with its interval."""
+    text = one["text"]
+    if one.get("p") is not None:
+        text = f"{words.comparison_text(one)}: {text}"
+    elif one.get("low") is not None:
+        text = f"{text} {words.interval_text(one)}"
+    return Cell(one["name"]), Cell(text, f"n = {words.count(one['n'])}; {one['estimator']}")
+
+
 def class_table(record: Record) -> Table | None:
     """Return precision, recall and F1 of each class, the worst F1 first."""
     best = record.get("best") or {}

@@ -1,0 +1,135 @@
+"""Questions: what the record answers of them, on made-up arms with known answers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from regraft.evidence.arm import ArmEvidence, Part
+from regraft.evidence.questions import (
+    can_it_be_trusted,
+    did_it_help,
+    how_many_labels,
+    transferred,
+    was_it_faster,
+)
+from regraft.evidence.verdict import CANDIDATE, WITHOUT_FINE_TUNING, WITHOUT_TRANSFER
+from regraft.measure.metrics import METRICS
+
+N = 400
+LABELS = np.random.default_rng(0).integers(0, 2, N)
+TEST = Part(LABELS, None, 0)
+
+
+def arm(key: str, role: str, *, right: float, seed: int = 0) -> ArmEvidence:
+    """Return an arm that gets a share of the items right, the same items for the same share."""
+    order = np.random.default_rng(seed).random(N)
+    said = np.where(order < right, LABELS, 1 - LABELS)
+    logits = 4.0 * np.eye(2)[said][None] - 2.0
+    return ArmEvidence(
+        key=key,
+        protocol=key,
+        title=key.title(),
+        role=role,
+        status="done",
+        reason="",
+        settings={},
+        estimated_seconds=1.0,
+        runs=(f"run-{key}",),
+        logits=logits,
+        test_logits=logits,
+    )
+
+
+def history(pairs: list[tuple[int, float]]) -> list[dict[str, Any]]:
+    return [
+        {"step": step, "seconds": 2.0 * step, "metrics": {"accuracy": value, "log_loss": 1 - value}}
+        for step, value in pairs
+    ]
+
+
+def test_the_winner_stands_for_transfer_else_the_best_that_transfers() -> None:
+    scratch = arm("scratch", WITHOUT_TRANSFER, right=0.9)
+    probe = arm("probe", WITHOUT_FINE_TUNING, right=0.7)
+    lora = arm("lora", CANDIDATE, right=0.8)
+    values = {"scratch": 0.9, "probe": 0.7, "lora": 0.8}
+    assert transferred([scratch, probe, lora], "probe", values) is probe
+    assert transferred([scratch, probe, lora], "scratch", values) is lora
+    assert transferred([scratch], "scratch", values) is None
+
+
+@pytest.mark.parametrize("metric", ["accuracy", "log_loss"])
+def test_transfer_that_helps_hurts_or_leaves_it_open_is_named_so(metric: str) -> None:
+    scratch = arm("scratch", WITHOUT_TRANSFER, right=0.7)
+    words = {}
+    for right in (0.9, 0.5, 0.71):
+        (answer,) = did_it_help(arm("lora", CANDIDATE, right=right), [scratch], TEST, metric)
+        words[right] = answer["verdict"]
+        assert answer["n"] == N
+        assert answer["low"] <= answer["difference"] <= answer["high"]
+    assert words == {0.9: "helped", 0.5: "negative transfer", 0.71: "undecided"}
+
+
+def test_the_relative_gain_is_a_share_of_what_it_is_compared_with() -> None:
+    scratch, lora = (
+        arm("scratch", WITHOUT_TRANSFER, right=0.6),
+        arm("lora", CANDIDATE, right=0.9),
+    )
+    (answer,) = did_it_help(lora, [scratch, lora], TEST, "accuracy")
+    reached = [(one.logits[0].argmax(1) == LABELS).mean() for one in (lora, scratch)]
+    known = 100 * (reached[0] - reached[1]) / reached[1]
+    assert answer["relative_gain_percent"] == pytest.approx(known)
+    assert answer["text"] == f"helped, {known:+.0f} % of .{round(1000 * reached[1])}"
+
+
+@pytest.mark.parametrize("metric", ["accuracy", "log_loss"])
+def test_the_speed_is_the_ratio_of_the_times_to_the_best_from_scratch(metric: str) -> None:
+    scratch, lora = arm("scratch", WITHOUT_TRANSFER, right=0.8), arm("l", CANDIDATE, right=0.9)
+    slow = history([(100, 0.6), (200, 0.7), (300, 0.8)])
+    fast = history([(10, 0.7), (50, 0.85), (60, 0.9)])
+    histories = {"run-scratch": slow, "run-l": fast}
+    steps, seconds, area = was_it_faster(lora, [scratch, lora], histories, metric)
+    assert (steps["value"], seconds["value"]) == (6.0, 6.0)
+    assert steps["text"] == "6.0 ×"
+    assert 0 < area["value"] < 1
+    never = {**histories, "run-l": history([(10, 0.5), (50, 0.6)])}
+    steps, *_ = was_it_faster(lora, [scratch, lora], never, metric)
+    assert (steps["value"], steps["transfer"], steps["text"]) == (0.0, None, "never reached")
+    assert was_it_faster(lora, [scratch, lora], {"run-scratch": slow}, metric) == []
+
+
+def test_trust_is_measured_on_the_sealed_part() -> None:
+    lora = arm("lora", CANDIDATE, right=0.9)
+    assert lora.logits is not None
+    answers = {
+        one["name"]: one for one in can_it_be_trusted(lora.logits[0], TEST, lora.logits[0], TEST)
+    }
+    wrong = float((lora.logits[0].argmax(1) != LABELS).mean())
+    assert answers["risk when all are decided"]["value"] == pytest.approx(wrong)
+    coverage = answers["sets that hold the right class (asked: 90 %)"]
+    assert coverage["low"] <= coverage["value"] <= coverage["high"]
+    assert coverage["value"] >= 0.88
+    assert all(one["n"] == N for one in answers.values())
+
+
+@pytest.mark.parametrize("metric", ["accuracy", "log_loss"])
+def test_labels_saved_are_read_from_the_curves(metric: str) -> None:
+    sign = METRICS[metric].sign
+    scratch, lora = arm("scratch", WITHOUT_TRANSFER, right=0.8), arm("lora", CANDIDATE, right=0.9)
+    budgets = (10, 100, 1000)
+
+    def points(values: tuple[float, ...]) -> list[dict[str, Any]]:
+        pairs = zip(budgets, values, strict=True)
+        return [{"n_labels": n, "value": v if sign > 0 else 1 - v} for n, v in pairs]
+
+    curves = {
+        "arms": [
+            {"protocol": "scratch", "points": points((0.5, 0.6, 0.7))},
+            {"protocol": "lora", "points": points((0.6, 0.7, 0.8))},
+        ]
+    }
+    (answer,) = how_many_labels(curves, [scratch, lora], "lora", metric)
+    assert (answer["value"], answer["bound"]) == (pytest.approx(10.0), "exact")
+    assert how_many_labels(None, [scratch, lora], "lora", metric) == []
