@@ -225,7 +225,7 @@ def test_a_study_and_its_graft_stand_for_their_winner(
     runs = {one["protocol"]: one["run"] for one in finished.printed["runs"]}
     # Which of them leads depends on what the budget held on this machine.
     first, second = [r for r in runs.values() if r != record["best"]["run"]][:2]
-    found = last_json(regraft("compare", "digits", first, second, *home, "--json").out)
+    found = last_json(regraft("compare", finished.id, first, second, *home, "--json").out)
     assert found["systems"][0]["run"] == record["best"]["run"]
     assert len(found["comparisons"]) == 3
     assert all(one["p_adjusted"] >= one["p"] for one in found["comparisons"])
@@ -234,7 +234,7 @@ def test_a_study_and_its_graft_stand_for_their_winner(
     found = last_json(again.out)
     assert found["systems"][0]["run"] == record["best"]["run"]
     assert (found["metric"], found["test"]) == ("macro_f1", "paired_bootstrap")
-    twice = regraft("compare", "digits", graft, *home)
+    twice = regraft("compare", finished.id, graft, *home)
     assert twice.code == 2
     assert "given twice" in twice.err
     other = regraft("compare", graft, first, "--home", tmp_path / "elsewhere")
