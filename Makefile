@@ -31,17 +31,22 @@ lint: setup  ## style, types and layers
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 
-# The tests run even where lint fails, so that one run tells all; either failing fails.
+PARALLEL = -n auto --dist loadfile --ignore=tests/e2e
+
+# The tests run even where lint fails, so that one run tells all; either failing fails. Whole studies
+# run one at a time: what they decide under a budget depends on how fast the machine is.
 test: setup  ## lint, then the tests
 	@status=0; \
 	$(MAKE) --no-print-directory lint || status=$$?; \
-	$(BIN)/pytest || status=$$?; \
+	$(BIN)/pytest tests/e2e || status=$$?; \
+	$(BIN)/pytest $(PARALLEL) || status=$$?; \
 	exit $$status
 
 test-all: setup  ## lint, then all tests, the slow ones included
 	@status=0; \
 	$(MAKE) --no-print-directory lint || status=$$?; \
-	$(BIN)/pytest -m '' || status=$$?; \
+	$(BIN)/pytest -m '' tests/e2e || status=$$?; \
+	$(BIN)/pytest -m '' $(PARALLEL) || status=$$?; \
 	exit $$status
 
 format: setup  ## put the code into the form that lint asks for
