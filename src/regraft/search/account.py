@@ -14,8 +14,8 @@ import torch
 from regraft.config.spec import resolved
 from regraft.evidence.arm import ArmEvidence, Part
 from regraft.evidence.best import temperature_of
+from regraft.evidence.gathered import Evidence
 from regraft.evidence.movement import movement
-from regraft.evidence.record import Evidence
 from regraft.evidence.task_card import task_card
 from regraft.evidence.verdict import confirm
 from regraft.search.grafting import describe
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from regraft.config.study import StudySpec
-    from regraft.evidence.record import BudgetPoint
+    from regraft.evidence.gathered import BudgetPoint
     from regraft.evidence.verdict import Verdict
     from regraft.ledger.ledger import Ledger
     from regraft.search.bench import Bench

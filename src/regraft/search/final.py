@@ -9,6 +9,7 @@ import numpy as np
 
 from regraft.engine.job import Job
 from regraft.engine.predict import predict_logits
+from regraft.evidence.gathered import BudgetPoint
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Mapping, Sequence
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from regraft.evidence.verdict import Verdict
     from regraft.ledger.ledger import Ledger
     from regraft.search.bench import Bench
+    from regraft.search.label_efficiency import BudgetRun
     from regraft.search.ladder import ArmOutcome, Ladder
     from regraft.tasks.items import Items
     from regraft.tasks.task import Task
@@ -84,9 +86,33 @@ def arm_logits(
     )
 
 
-def open_sealed(
-    ledger: Ledger, study: str, task: Task, logits: Mapping[str, np.ndarray[Any, Any]]
-) -> Final:
-    """Record the opening, then open the sealed part; predictions were made before."""
+def final_evaluation(
+    ledger: Ledger,
+    study: str,
+    *,
+    task: Task,
+    benches: Sequence[Bench],
+    finalists: Sequence[ArmOutcome],
+    budget_runs: Sequence[BudgetRun],
+) -> tuple[Final, list[BudgetPoint]]:
+    """Predict the sealed inputs with all that is to be scored; then, once, open the labels.
+
+    Args:
+        ledger: Where the runs and the opening are recorded.
+        study: Its id.
+        task: Classes, metric and the sealed part.
+        benches: The backbones with the sealed inputs.
+        finalists: What is scored.
+        budget_runs: The runs of the label-efficiency curve.
+    """
+    logits = {one.arm.key: arm_logits(ledger, one, benches, task) for one in finalists}
+    grouped: dict[tuple[str, int, int], list[np.ndarray[Any, Any]]] = {}
+    for run in budget_runs:
+        scores = run_logits(ledger, run.run, run.protocol, benches[run.backbone], task)
+        grouped.setdefault((run.arm, run.per_class, run.n_labels), []).append(scores)
+    points = [
+        BudgetPoint(arm, per_class, n, np.stack(all_scores))
+        for (arm, per_class, n), all_scores in grouped.items()
+    ]
     openings = ledger.openings.record(task.sealed.digest, study)
-    return Final(task.sealed.open(), logits, openings)
+    return Final(task.sealed.open(), logits, openings), points
