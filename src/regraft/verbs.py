@@ -71,7 +71,7 @@ def plan_study(study: Study) -> list[dict[str, Any]]:
         study.arms,
         budget=budget,
         raced=len(study.task.folds) == 1,
-        more_follows=bool(study.spec.label_budgets),
+        more_follows=bool(study.spec.label_budgets or study.spec.robustness),
     )
     remaining = budget
     rows: list[dict[str, Any]] = []
@@ -179,6 +179,8 @@ def _same_job(ledger: Ledger, row: RunRow, backbone: str | None) -> Job:
         "backbones": [reference],
         "protocols": ["ladder"],
         "precision": configuration["precision"],
+        "robustness": None,
+        "source": None,
     }
     study = Study.from_spec(spec.model_copy(update=plain), home=ledger.home)
     if int(configuration["labels"]) != len(study.task.development):

@@ -37,6 +37,7 @@ _NAMES: dict[str, tuple[str, ...]] = {
         "speed_up",
         "time_to_reach",
     ),
+    "detection": ("auroc_interval", "fpr_interval"),
     "dominance": ("aso",),
     "groups": (
         "by_group",
@@ -79,7 +80,7 @@ _NAMES: dict[str, tuple[str, ...]] = {
     "power_law": ("fit_power_law",),
     "random_features": ("mmd2_rff",),
     "rankings": ("critical_difference", "friedman", "nemenyi"),
-    "robustness": ("corruption_errors",),
+    "robustness": ("corruption_error_intervals", "corruption_errors"),
     "scaling": ("fit_vector_scaling",),
     "selective": ("risk_coverage",),
     "shift": ("mmd2_paired", "mmd2_paired_test"),

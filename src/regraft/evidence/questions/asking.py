@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any
 from regraft.evidence.questions import (
     can_it_be_trusted,
     did_it_help,
+    does_it_hold_up,
     how_many_labels,
     was_it_faster,
+    what_was_forgotten,
 )
 from regraft.evidence.questions.asked import Asked, transferred
 from regraft.measure.metrics import METRICS, softmax
@@ -20,7 +22,14 @@ if TYPE_CHECKING:
     from regraft.evidence.arm import ArmEvidence
     from regraft.evidence.gathered import Evidence
 
-_ASKED = (did_it_help, was_it_faster, how_many_labels, can_it_be_trusted)
+_ASKED = (
+    did_it_help,
+    was_it_faster,
+    how_many_labels,
+    what_was_forgotten,
+    can_it_be_trusted,
+    does_it_hold_up,
+)
 
 
 def answers(

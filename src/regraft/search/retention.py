@@ -1,0 +1,47 @@
+"""What adapted backbones make of items of the source domain, beside what they made before."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from regraft.evidence.gathered import SourceFeatures
+from regraft.search.predicting import AT_ONCE, Predictors, joined
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from regraft.search.ladder import ArmOutcome
+    from regraft.search.surroundings import Surroundings
+    from regraft.tasks.items import Items
+    from regraft.tasks.task import Task
+
+
+def source_features(
+    around: Surroundings, source: Items, *, task: Task, outcomes: Sequence[ArmOutcome]
+) -> SourceFeatures:
+    """Return the features of source items before and after, of each arm that adapted a backbone.
+
+    An arm is represented by its first run; both are computed in fp32, of the same batches.
+    """
+    adapted = [one for one in outcomes if _is_adapted(one)]
+    backbones = [bench.backbone for bench in around.benches]
+    arms = Predictors(around.ledger, adapted, backbones, task).first_of_each()
+    starts = range(0, len(source), AT_ONCE)
+    parts = [source.subset(range(at, min(at + AT_ONCE, len(source)))) for at in starts]
+    after = joined([arms.of(part) for part in parts])
+    places = {one.arm.backbone or 0 for one in adapted}
+    before = {
+        place: np.concatenate([arms.pretrained(part, place) for part in parts]) for place in places
+    }
+    return SourceFeatures(
+        labels=source.labels,
+        before={one.arm.key: before[one.arm.backbone or 0] for one in adapted},
+        after={key: one.features for key, one in after.items() if one.features is not None},
+    )
+
+
+def _is_adapted(outcome: ArmOutcome) -> bool:
+    """Whether an arm trained more than a head on a pretrained backbone."""
+    return not outcome.arm.is_from_scratch and "features" in outcome.repetitions[0].arrays
