@@ -29,6 +29,7 @@ from regraft.report.facts import (
 )
 from regraft.report.figures import (
     confusion,
+    corruptions,
     cost_quality,
     curves,
     label_efficiency,
@@ -51,6 +52,7 @@ _PICTURES = (
     confusion.picture,
     movement.picture,
     label_efficiency.picture,
+    corruptions.picture,
 )
 _SHOWN_IMAGES = ("data:image/jpeg;base64,", "data:image/png;base64,")
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from regraft.evidence.gathered import HeldUp, Predicted
-from regraft.evidence.verdict import WITHOUT_FINE_TUNING, WITHOUT_TRANSFER
+from regraft.evidence.verdict import CANDIDATE, WITHOUT_FINE_TUNING, WITHOUT_TRANSFER
 from regraft.measure.metrics import METRICS
 from regraft.search.predicting import AT_ONCE, Predictors, joined
 from regraft.seeds import derive, numpy_generator
@@ -86,10 +86,17 @@ def held_up(
 
 
 def held_arms(outcomes: Sequence[ArmOutcome], winner: str, metric: str) -> list[ArmOutcome]:
-    """Return the winner and the best control of each role on validation, no arm twice."""
+    """Return the winner, the best that transfers, and the best control of each role, none twice.
+
+    The best that transfers is looked for only where the winner does not. All are the best on
+    validation.
+    """
     chosen = [one for one in outcomes if one.arm.key == winner]
-    for role in (WITHOUT_FINE_TUNING, WITHOUT_TRANSFER):
-        own = [one for one in outcomes if one.arm.role == role]
+    wanted = [{WITHOUT_FINE_TUNING}, {WITHOUT_TRANSFER}]
+    if all(one.arm.role == WITHOUT_TRANSFER for one in chosen):
+        wanted.insert(0, {CANDIDATE, WITHOUT_FINE_TUNING})
+    for roles in wanted:
+        own = [one for one in outcomes if one.arm.role in roles]
         best = max(own, key=lambda one: _value(one, metric), default=None)
         if best is not None and best not in chosen:
             chosen.append(best)

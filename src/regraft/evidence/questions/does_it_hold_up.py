@@ -9,8 +9,8 @@ import numpy as np
 
 from regraft.errors import ShapeError
 from regraft.evidence.arm import Part, comparison_json, interval_json
+from regraft.evidence.outliers import outlier_answers
 from regraft.evidence.questions.asked import Answered
-from regraft.evidence.questions.outlier_answers import outlier_answers
 from regraft.evidence.verdict import WITHOUT_FINE_TUNING, WITHOUT_TRANSFER
 from regraft.evidence.words import number
 from regraft.measure.comparison import comparison_of, holm
@@ -20,7 +20,7 @@ from regraft.measure.resampling import mean_score, resampled_scores
 from regraft.measure.robustness import corruption_error_intervals
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from regraft.evidence.arm import ArmEvidence
     from regraft.evidence.gathered import HeldUp
@@ -101,7 +101,7 @@ def corruption_answers(
         lost = one.against(None, metric, n)
         found.append(
             {
-                "name": f"{METRICS[metric].title} of {one.arm.title} under corruption, {cells}",
+                "name": f"{METRICS[metric].title} of {one.arm.title}, {cells}",
                 **comparison_json(lost, tie=lost.tie),
                 "clean": one.clean,
                 "corrupted": one.corrupted,
@@ -115,13 +115,14 @@ def corruption_answers(
         better = "holds up better" if difference.difference > 0 else "holds up worse"
         found.append(
             {
-                "name": f"what corruption leaves {ours.title}, beyond what it leaves "
-                f"{one.arm.title}",
+                "name": f"lost less by {ours.title} than by {one.arm.title}",
                 **comparison_json(difference, tie=difference.tie),
                 "text": "undecided" if difference.tie else better,
             }
         )
-    reference = next((o.arm for o in others if o.arm.role == WITHOUT_FINE_TUNING), None)
+    roles = {WITHOUT_FINE_TUNING: 0, WITHOUT_TRANSFER: 1}
+    controls = [one.arm for one in others if one.arm.role in roles]
+    reference = min(controls, key=lambda one: roles[one.role], default=None)
     if reference is not None:
         found += _corruption_errors(held, ours, reference, part)
     by_name = {

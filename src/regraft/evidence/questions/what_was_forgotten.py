@@ -9,7 +9,7 @@ import numpy as np
 
 from regraft.evidence.arm import comparison_json
 from regraft.evidence.questions.asked import Answered
-from regraft.evidence.words import number, percent
+from regraft.evidence.words import number
 from regraft.measure.comparison import holm, paired_bootstrap
 from regraft.measure.continual import upstream_retention
 from regraft.measure.transferability.neighbours import knn_rights, probe_rights
@@ -76,7 +76,7 @@ def what_was_forgotten(
 
 def _answer(row: Answer, compared: Any) -> Answer:
     said = "gained" if compared.difference > 0 else "forgotten"
-    kept = "" if row["retention"] is None else f", {percent(row['retention'])} kept"
+    kept = "" if row["retention"] is None else f", {100 * row['retention']:.0f} % kept"
     return {
         **row,
         **comparison_json(compared, tie=compared.tie),
@@ -88,7 +88,8 @@ def _answer(row: Answer, compared: Any) -> Answer:
 
 def _as_answers(rights: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     """Return certain answers to "is it right", shape (1, n, 2), to be scored by accuracy."""
-    return np.eye(2)[rights.astype(np.int64)][None]
+    answers: np.ndarray[Any, Any] = np.eye(2)[rights.astype(np.int64)][None]
+    return answers
 
 
 def _retention(before: float, after: float) -> float | None:

@@ -17,7 +17,7 @@ from regraft.tasks.corruptions.texts import TEXT_CORRUPTIONS, corrupt_text
 if TYPE_CHECKING:
     from regraft.tasks.items import Items
 
-LARGEST_SIDE = 256
+LARGEST_SIDE = 224
 """Images are first shrunk until their shorter side has so many pixels, as in ImageNet-C."""
 
 
@@ -36,7 +36,7 @@ def corruptions_of(kind: str, *, sample_rate: int | None = None) -> tuple[str, .
 def plain_inputs(items: Items) -> Items:
     """Return the items decoded and in memory, images brought to a size that can be corrupted.
 
-    The shorter side of an image becomes at most 256 pixels and at least 8; the clean inputs that
+    The shorter side of an image becomes at most 224 pixels and at least 8; the clean inputs that
     corrupted ones are compared with go through this too.
     """
     return replace(items, inputs=[_plain(items.read(row)) for row in range(len(items))])

@@ -51,12 +51,12 @@ def outlier_answers(held: HeldUp, arm: ArmEvidence, *, seed: int) -> list[Answer
             false = interval_json(alarms)
             found.append(
                 {
-                    "name": f"{name} told apart by {score}",
+                    "name": f"{name}: {score}",
                     **interval_json(area),
                     "n_inside": len(usual),
                     "n_outside": len(unusual),
                     "fpr_at_95": false,
-                    "text": f"FPR at 95 % TPR {number(false['value'])} [{number(false['low'])}, "
+                    "text": f"FPR@95 {number(false['value'])} [{number(false['low'])}, "
                     f"{number(false['high'])}]; AUROC {number(area.value)}",
                 }
             )
