@@ -40,11 +40,12 @@ def preflight(job: Job, stage: Stage, model: Adapted) -> Checked:
     """Train a fresh copy for three steps and compare every tensor before and after.
 
     The steps are taken by the run's own optimiser. Before them, what training reads must give the
-    features on which a solved head was solved. What is found is kept for other runs of the protocol with these data, unless it forbids them.
-    The copy is built from the seed a second time, so that it also proves that the seed was set
-    before every initialisation. All depths are open, the rate is constant, and nothing decays. Only
-    parameters on the forward path are judged: those that received a gradient at all. The run draws
-    its random numbers as if there had been no pre-flight, however many items fitted in memory.
+    features on which a solved head was solved. What is found is kept for other runs of the protocol
+    with these data, unless it forbids them. The copy is built from the seed a second time, so that
+    it also proves that the seed was set before every initialisation. All depths are open, the rate
+    is constant, and nothing decays. Only parameters on the forward path are judged: those that
+    received a gradient at all. The run draws its random numbers as if there had been no pre-flight,
+    however many items fitted in memory.
 
     Raises:
         torch.OutOfMemoryError: Not even two items fit in memory.
@@ -141,9 +142,7 @@ def _other_features(job: Job, rows: np.ndarray[Any, Any], copy: Adapted) -> list
     ]
 
 
-def _train(
-    job: Job, stage: Stage, rows: np.ndarray[Any, Any], copy: Adapted
-) -> dict[str, bool]:
+def _train(job: Job, stage: Stage, rows: np.ndarray[Any, Any], copy: Adapted) -> dict[str, bool]:
     """Take the steps; return for each parameter with a gradient whether it was ever non-zero."""
     trained = copy.trained()
     optimiser = _steady_optimiser(job, stage, copy)
