@@ -201,9 +201,15 @@ def inspect(
     from regraft.tasks.task import Task
     from regraft.verbs import inspect_data
 
-    columns = {"label": label, "input": input_, "group": group, "time": time}
-    chosen = {} if metric is None else {"metric": metric}
-    task = Task.read(data, **columns, **chosen, allow_bad=allow_bad)
+    task = Task.read(
+        data,
+        metric=metric or "macro_f1",
+        label=label,
+        input=input_,
+        group=group,
+        time=time,
+        allow_bad=allow_bad,
+    )
     card = inspect_data(task, backbone, home=home, trust_remote_code=trust_remote_code)
     if as_json:
         print_json(card)

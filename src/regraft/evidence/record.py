@@ -61,11 +61,10 @@ def build_record(evidence: Evidence) -> dict[str, Any]:
 
 def _warnings(evidence: Evidence, winner: ArmEvidence) -> list[str]:
     """Return what is hardly meant in this study; what is so in the data its task card says."""
-    parts = {"validation": evidence.validation, "test": evidence.test}
     return [
         *preflight_warnings(evidence.arms),
         *training_warnings(evidence.arms, len(evidence.task.classes)),
-        *sealed_warnings(winner, **parts, name=winner.title),
+        *sealed_warnings(winner, validation=evidence.validation, test=evidence.test),
     ]
 
 

@@ -110,9 +110,7 @@ def training_warnings(arms: Sequence[ArmEvidence], n_classes: int) -> list[str]:
     return found
 
 
-def sealed_warnings(
-    winner: ArmEvidence, *, validation: Part, test: Part | None, name: str = "the winner"
-) -> list[str]:
+def sealed_warnings(winner: ArmEvidence, *, validation: Part, test: Part | None) -> list[str]:
     """Warn where the winner is right far less often on the sealed part than on validation.
 
     Fisher's exact test, one-sided at 0.001, of the first repetition: less than choosing the best of
@@ -121,12 +119,12 @@ def sealed_warnings(
     if test is None or winner.logits is None or winner.test_logits is None:
         return []
     here, there = _right(winner.logits, validation), _right(winner.test_logits, test)
-    table = [[int(one.sum()), int((~one).sum())] for one in (here, there)]
+    table = np.array([[one.sum(), (~one).sum()] for one in (here, there)])
     p = float(fisher_exact(table, alternative="greater").pvalue)
     if p >= _UNLIKE:
         return []
     return [
-        f"{name} is right on {percent(here.mean())} of {len(here)} validation items, but on "
+        f"{winner.title} is right on {percent(here.mean())} of {len(here)} validation items, but on "
         f"{percent(there.mean())} of {len(there)} sealed ones (p = {p:.1g}): the parts are not "
         "alike. Check how the sealed part was taken and labelled (class names, order of labels), "
         "and whether validation items repeat training ones"
