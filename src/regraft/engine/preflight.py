@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 _STEPS = 3  # a zero-initialised factor (LoRA's B) hides its partner's gradient for one step
 _ITEMS = 8
 _FEWEST_ITEMS = 2  # batch statistics need two
-_RATE = 1e-3
+_RATE = {"kind": "constant", "peak": 1e-3, "decay_per_depth": 1.0, "head_factor": 1.0}
 _NAMED = 3
 _LEAST_COVERED = 0.5
 # Batches differ, and so do the last digits; what is wrongly wired differs by tens of percent.
@@ -86,7 +86,7 @@ def _look(job: Job, stage: Stage, model: Adapted, n_items: int) -> Checked:
     on_path = {n for n in declared if n in gradients}
     dead = sorted(n for n in on_path if not gradients[n] or n not in moved)
     head = {n for n in declared if n.startswith("head.")}
-    if not head & on_path or any(n.startswith("head.") for n in dead):
+    if not head & on_path or any(not gradients[n] for n in head & on_path):
         problems.append("the head received no gradient")
     if dead:
         problems.append(f"declared to train but did not move: {_some(dead)}")
@@ -172,7 +172,7 @@ def _steady_optimiser(job: Job, stage: Stage, copy: Adapted) -> Optimiser:
     groups = tuple(replace(group, rate_factor=1.0) for group in copy.trains.groups)
     model = replace(copy, trains=replace(copy.trains, groups=groups))
     fit = {**job.protocol["fit"], "weight_decay": 0.0}
-    protocol = {**job.protocol, "fit": fit, "rate": {"kind": "constant", "peak": _RATE}}
+    protocol = {**job.protocol, "fit": fit, "rate": _RATE}
     return Optimiser(replace(job, protocol=protocol), stage, model, _STEPS)
 
 

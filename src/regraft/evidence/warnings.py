@@ -124,8 +124,8 @@ def sealed_warnings(winner: ArmEvidence, *, validation: Part, test: Part | None)
     if p >= _UNLIKE:
         return []
     return [
-        f"{winner.title} is right on {percent(here.mean())} of {len(here)} validation items, but on "
-        f"{percent(there.mean())} of {len(there)} sealed ones (p = {p:.1g}): the parts are not "
+        f"{winner.title} is right on {percent(here.mean())} of {len(here)} validation items, but "
+        f"on {percent(there.mean())} of {len(there)} sealed ones (p = {p:.1g}): the parts are not "
         "alike. Check how the sealed part was taken and labelled (class names, order of labels), "
         "and whether validation items repeat training ones"
     ]
