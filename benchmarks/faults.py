@@ -194,7 +194,7 @@ def digit_folder(work: Path, *, shifted: bool = False) -> Path:
 def study_of(
     work: Path, backbone: str, *, name: str, data: Path | None = None, peak: float = 3e-3
 ) -> Result:
-    """Run a study at 10 labels per class in a ledger of its own."""
+    """Run a study at 20 labels per class in a ledger of its own."""
     (work / name).mkdir(parents=True, exist_ok=True)
     (work / name / "protocol.yaml").write_text(PROTOCOL.format(peak=peak), encoding="utf-8")
     asked = {
@@ -203,7 +203,7 @@ def study_of(
         "budget": 1e6,
         "protocols": [str(work / name / "protocol.yaml")],
         "seeds": 1,
-        "label_budget": 10,
+        "label_budget": 20,
         "precision": "fp32",
     }
     spec = validate_data(StudySpec, asked, where="drill")

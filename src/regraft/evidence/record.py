@@ -12,7 +12,12 @@ from regraft.evidence.criterion import judge, parse_target
 from regraft.evidence.label_curves import label_efficiency
 from regraft.evidence.questions import asking
 from regraft.evidence.verdict import sentence
-from regraft.evidence.warnings import preflight_warnings, sealed_warnings, training_warnings
+from regraft.evidence.warnings import (
+    preflight_warnings,
+    sealed_warnings,
+    training_warnings,
+    undone_warnings,
+)
 
 if TYPE_CHECKING:
     from regraft.evidence.gathered import Evidence
@@ -64,6 +69,7 @@ def _warnings(evidence: Evidence, winner: ArmEvidence) -> list[str]:
     return [
         *preflight_warnings(evidence.arms),
         *training_warnings(evidence.arms, len(evidence.task.classes)),
+        *undone_warnings(evidence.arms, evidence.validation),
         *sealed_warnings(winner, validation=evidence.validation, test=evidence.test),
     ]
 

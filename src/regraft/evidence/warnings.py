@@ -14,6 +14,7 @@ from scipy.stats import fisher_exact
 
 from regraft.evidence.words import number, percent
 from regraft.measure.metrics import METRICS, decide, softmax
+from regraft.measure.significance import mcnemar
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,10 +27,11 @@ if TYPE_CHECKING:
 _MOST_SHARE = 0.8
 _LEAST_ITEMS = 50
 _ONE_SIDED = 1.645  # standard deviations, of a one-sided test at 0.05
-_WORSE_LOSS = 1.25
+_WORSE_LOSS = 1.05
 _UNLIKE = 0.001
 _CONSTANT = 1e-6
 _SUMS_TO_ONE = 1e-4
+_PROBE = "linear-probe"
 _BY_MAJORITY = ("accuracy", "weighted_f1")
 
 
@@ -94,9 +96,10 @@ def label_warnings(
 
 
 def training_warnings(arms: Sequence[ArmEvidence], n_classes: int) -> list[str]:
-    """Warn of runs that end with a training loss well above ln C, that of knowing nothing.
+    """Warn of runs that end with a training loss above ln C, that of knowing nothing.
 
-    Equal probabilities have the loss ln C under any class weights and label smoothing.
+    Equal probabilities have the loss ln C under any class weights and label smoothing. A first
+    epoch may be above it, where a random head is large; the last of several may not.
     """
     nothing = math.log(n_classes)
     found = []
@@ -106,6 +109,29 @@ def training_warnings(arms: Sequence[ArmEvidence], n_classes: int) -> list[str]:
             found.append(
                 f"{arm.title} ends with a training loss of {number(loss)}, above {number(nothing)} "
                 f"of equal probabilities: it did not learn. Lower its learning rate"
+            )
+    return found
+
+
+def undone_warnings(arms: Sequence[ArmEvidence], validation: Part) -> list[str]:
+    """Warn of runs that started from the linear probe and end right on fewer items.
+
+    McNemar's mid-p test at 0.001, of the first repetitions, on the same validation items.
+    """
+    found = []
+    probes = {_place(arm): arm for arm in arms if arm.protocol == _PROBE and arm.logits is not None}
+    for arm in arms:
+        probe = probes.get(_place(arm))
+        if probe is None or probe.logits is None or arm.logits is None:
+            continue
+        if arm.settings.get("head_start") != "probe" or arm.protocol == _PROBE:
+            continue
+        before, after = _right(probe.logits, validation), _right(arm.logits, validation)
+        if after.sum() < before.sum() and mcnemar(before, after).p < _UNLIKE:
+            found.append(
+                f"{arm.title} starts from the linear probe, right on {percent(before.mean())} of "
+                f"{len(before)} validation items, and ends right on {percent(after.mean())}: "
+                "training undid it. Lower its learning rate"
             )
     return found
 
@@ -132,8 +158,17 @@ def sealed_warnings(winner: ArmEvidence, *, validation: Part, test: Part | None)
 
 
 def preflight_warnings(arms: Sequence[ArmEvidence]) -> list[str]:
-    """Repeat what pre-flight warned of, under the arm's name."""
-    return [f"{arm.title}: {one}" for arm in arms for one in arm.preflight_warnings]
+    """Repeat what pre-flight warned of, once, under the names of the arms that it concerns."""
+    found: dict[str, list[str]] = {}
+    for arm in arms:
+        for one in arm.preflight_warnings:
+            found.setdefault(one, []).append(arm.title)
+    return [f"{', '.join(titles)}: {one}" for one, titles in found.items()]
+
+
+def _place(arm: ArmEvidence) -> str:
+    """Return the backbone that an arm's key names, or nothing where there is one backbone."""
+    return arm.key.partition("@")[2]
 
 
 def _right(logits: NDArray[np.floating[Any]], part: Part) -> NDArray[np.bool_]:
@@ -141,7 +176,7 @@ def _right(logits: NDArray[np.floating[Any]], part: Part) -> NDArray[np.bool_]:
 
 
 def _last_loss(arm: ArmEvidence) -> float | None:
-    """Return the last training loss of the first repetition, None where none was recorded."""
+    """Return the last training loss of the first repetition, None without several epochs."""
     stages = arm.summaries[0].get("stages") if arm.summaries else None
     losses = [
         one["train_loss"]
@@ -149,7 +184,7 @@ def _last_loss(arm: ArmEvidence) -> float | None:
         for one in stage["history"]
         if one["train_loss"] is not None
     ]
-    return losses[-1] if losses else None
+    return losses[-1] if len(losses) > 1 else None
 
 
 def _agreements_by_chance(
