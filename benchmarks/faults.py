@@ -337,16 +337,14 @@ def logits_as_probabilities(work: Path, faulty: bool) -> Alarms:
 
 
 def softmax_twice(work: Path, faulty: bool) -> Alarms:
-    """The loss takes a softmax of probabilities; every protocol of a study trains so."""
+    """The loss takes a softmax of probabilities."""
 
     def twice(self: Objective, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         return loss(self, logits.softmax(1), labels)
 
     loss = Objective.loss
     with replaced(Objective, "loss", twice, when=faulty):
-        backbone = reference(work, trained=True)
-        found = study_of(work, backbone, name="twice") if faulty else clean_study(work)
-    return report_alarms(found.record)
+        return run_alarms(work, reference(work), UPPER, task_of())
 
 
 # What a user, or the backbone that a user brings, may do wrong. -----------------------------------
