@@ -340,6 +340,14 @@ def test_data_are_inspected_with_and_without_a_backbone(regraft: Regraft, tmp_pa
     assert "## Task card" in regraft("inspect", "zoo:digits").out
 
 
+def test_a_metric_that_the_data_mock_is_warned_of(regraft: Regraft, tmp_path: Path) -> None:
+    lines = ["text,label"] + [f"words {i},{'rare' if i < 8 else 'common'}" for i in range(100)]
+    (tmp_path / "rare.csv").write_text("\n".join(lines), encoding="utf-8")
+    said = regraft("inspect", tmp_path / "rare.csv", "--metric", "accuracy").out
+    assert "Warning:" in said
+    assert "Warning:" not in regraft("inspect", tmp_path / "rare.csv").out
+
+
 def test_what_is_cleaned_comes_back(finished: Finished, regraft: Regraft, tmp_path: Path) -> None:
     data = write_digits(tmp_path / "new", 2)
     before = regraft("predict", finished.printed["best"]["graft"], data).out

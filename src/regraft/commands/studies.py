@@ -181,6 +181,7 @@ def plan(
 def inspect(
     data: Data,
     backbone: OneBackbone = None,
+    metric: Metric = None,
     label: Label = None,
     input_: Input = None,
     group: Group = None,
@@ -190,9 +191,9 @@ def inspect(
     home: Home = None,
     as_json: Json = False,
 ) -> None:
-    """Look at the data: sizes, duplicates, leakage, label noise.
+    """Look at the data: sizes, duplicates, leakage, label noise, and warn of what is hardly meant.
 
-    Label noise and diversity are estimated with a backbone only.
+    Label noise and diversity are estimated, and labels at chance found, with a backbone only.
 
     Example: regraft inspect reviews.csv --label stars
     """
@@ -200,7 +201,15 @@ def inspect(
     from regraft.tasks.task import Task
     from regraft.verbs import inspect_data
 
-    task = Task.read(data, label=label, input=input_, group=group, time=time, allow_bad=allow_bad)
+    task = Task.read(
+        data,
+        metric=metric or "macro_f1",
+        label=label,
+        input=input_,
+        group=group,
+        time=time,
+        allow_bad=allow_bad,
+    )
     card = inspect_data(task, backbone, home=home, trust_remote_code=trust_remote_code)
     if as_json:
         print_json(card)

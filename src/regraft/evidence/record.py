@@ -12,6 +12,12 @@ from regraft.evidence.criterion import judge, parse_target
 from regraft.evidence.label_curves import label_efficiency
 from regraft.evidence.questions import asking
 from regraft.evidence.verdict import sentence
+from regraft.evidence.warnings import (
+    preflight_warnings,
+    sealed_warnings,
+    training_warnings,
+    undone_warnings,
+)
 
 if TYPE_CHECKING:
     from regraft.evidence.gathered import Evidence
@@ -36,6 +42,7 @@ def build_record(evidence: Evidence) -> dict[str, Any]:
         "schema": SCHEMA_VERSION,
         "study": {**evidence.study, "metric": metric, "higher_is_better": higher_is_better(metric)},
         "verdict": verdict,
+        "warnings": _warnings(evidence, winner),
         "target": _target(evidence, winner),
         "task": dict(evidence.task_card),
         "arms": rows,
@@ -55,6 +62,16 @@ def build_record(evidence: Evidence) -> dict[str, Any]:
     }
     verdict["sentence"] = sentence(record, row)
     return record
+
+
+def _warnings(evidence: Evidence, winner: ArmEvidence) -> list[str]:
+    """Return what is hardly meant in this study; what is so in the data its task card says."""
+    return [
+        *preflight_warnings(evidence.arms),
+        *training_warnings(evidence.arms, len(evidence.task.classes)),
+        *undone_warnings(evidence.arms, evidence.validation),
+        *sealed_warnings(winner, validation=evidence.validation, test=evidence.test),
+    ]
 
 
 def _arm_row(evidence: Evidence, arm: ArmEvidence) -> dict[str, Any]:

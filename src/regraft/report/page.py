@@ -25,6 +25,7 @@ from regraft.report.facts import (
     question_tables,
     suspect_labels,
     task_facts,
+    warnings,
     winner_scores,
 )
 from regraft.report.figures import (
@@ -119,6 +120,7 @@ def page_html(record: Mapping[str, Any]) -> str:
             study=record["study"],
             badges=badges(record),
             facts=key_facts(record),
+            warnings=warnings(record),
             ladder=ladder_of(record),
             pictures=pictures,
             all_scores=all_scores(record),

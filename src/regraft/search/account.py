@@ -149,7 +149,8 @@ def _arm(account: Account, outcome: ArmOutcome) -> ArmEvidence:
         test_seconds=account.final.seconds.get(outcome.arm.key),
         costs=_costs(account, outcome),
         movement=_movement(account, outcome),
-        preflight=_preflight(account, outcome),
+        preflight=_preflight(account, outcome, "lines", "problems"),
+        preflight_warnings=_preflight(account, outcome, "warnings"),
     )
 
 
@@ -181,11 +182,12 @@ def _movement(account: Account, outcome: ArmOutcome) -> dict[str, Any] | None:
     return movement(before, arrays["features"], seed=derive(account.spec.seed, "movement"))
 
 
-def _preflight(account: Account, outcome: ArmOutcome) -> tuple[str, ...]:
+def _preflight(account: Account, outcome: ArmOutcome, *keys: str) -> tuple[str, ...]:
+    """Return what pre-flight said of the arm's first run; studies of old have no warnings."""
     runs = [*outcome.repetitions[:1], *outcome.tuning[:1]]
     for event in account.ledger.journal.events(runs[0].run) if runs else ():
         if event["kind"] == "preflight":
-            return (*event["lines"], *event["problems"])
+            return tuple(line for key in keys for line in event.get(key, ()))
     return ()
 
 
