@@ -24,6 +24,8 @@ from regraft.commands.options import (
     Protocols,
     Quiet,
     Report,
+    ReportBy,
+    Target,
     Time,
     Trust,
 )
@@ -40,7 +42,7 @@ def run(
     data: Data,
     backbone: Backbones = None,
     metric: Metric = None,
-    target: Annotated[str | None, typer.Option(help="For example 'macro_f1>=0.9'.")] = None,
+    target: Target = None,
     budget: Budget = None,
     protocol: Protocols = None,
     seed: Annotated[int | None, typer.Option(help="Seed of splits and runs.")] = None,
@@ -51,6 +53,7 @@ def run(
     input_: Input = None,
     group: Group = None,
     time: Time = None,
+    report_by: ReportBy = None,
     class_weights: Annotated[
         str | None, typer.Option(help="'balanced': each class counts the same in the loss.")
     ] = None,
@@ -80,6 +83,7 @@ def run(
         "input": input_,
         "group": group,
         "time": time,
+        "report_by": report_by,
         "class_weights": class_weights,
         "allow_bad": allow_bad or None,
     }

@@ -17,6 +17,7 @@ from regraft.tasks.classes import class_names
 from regraft.tasks.intake.inspection import inspect_rows
 from regraft.tasks.intake.reading import read_rows
 from regraft.tasks.intake.rows import Columns
+from regraft.tasks.intake.subgroups import settled_report_by
 from regraft.tasks.intake.summary import summarise
 from regraft.tasks.items import InputKind
 from regraft.tasks.parts import Wish, divide
@@ -25,6 +26,8 @@ from regraft.tasks.splits import Fold, development_folds, nested_subset, without
 from regraft.tasks.weights import class_weight_array, cost_array
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from regraft.tasks.intake.inspection import Inspection
     from regraft.tasks.intake.record import Intake
     from regraft.tasks.intake.rows import Rows
@@ -82,6 +85,7 @@ class Task:
         label: str | None = None,
         group: str | None = None,
         time: str | None = None,
+        report_by: Sequence[str] | None = None,
         splits: Splits = "auto",
         validation: float = 0.2,
         test: float = 0.2,
@@ -95,7 +99,8 @@ class Task:
         Args:
             data: A folder of images in a folder per class (perhaps below train/val/test), a table
                 of texts or image paths, a folder of such tables, one that `datasets` saved,
-                ``zoo:digits``, ``(inputs, labels)``, or ``{"train": (inputs, labels), …}``.
+                ``zoo:digits``, ``(inputs, labels)``, or ``{"train": (inputs, labels), …}``; a third
+                member of such a pair, ``{column: groups}``, is what results are reported by.
             metric: A name of `regraft.measure.metrics.METRICS`.
             target: Success criterion; a number means the metric must reach it.
             kind: ``image``, ``text`` or ``array``; guessed if not given.
@@ -103,6 +108,7 @@ class Task:
             label: Column of the labels; guessed if not given.
             group: Column whose values must not straddle parts (patient, author).
             time: Column to split by; the newest items are tested.
+            report_by: Columns whose values results are reported by (sex, site); no model sees them.
             splits: ``auto`` takes given parts, else time, groups or stratification as columns say.
             validation: Share of the labelled items that validates.
             test: Share that is sealed, where the data has no test part.
@@ -118,7 +124,9 @@ class Task:
         asked = {name: value for name, value in locals().items() if name in TaskSpec.model_fields}
         _check_choices(metric, kind, splits, (validation, test))
         _check_costs(metric, target, costs)
-        rows, source = read_rows(data, Columns(input, label, group, time), kind)
+        columns = Columns(input, label, group, time, tuple(report_by or ()))
+        rows, source = read_rows(data, columns, kind)
+        asked["report_by"] = list(settled_report_by(rows, report_by, source)) or None
         inspection = _inspected(rows, source, allow_bad=allow_bad)
         name = Path(source).resolve().name if isinstance(data, str | Path) else "arrays"
         asked["data"] = str(Path(source).resolve()) if Path(source).exists() else source
@@ -153,6 +161,13 @@ class Task:
                 "costs": _plain(self.costs),
             }
         )
+
+    @property
+    def identity(self) -> str:
+        """The fingerprint, and a digest of what results are reported by, which no run sees."""
+        seen = (self.development, self.sealed.inputs)
+        groups = [{c: v.tolist() for c, v in one.subgroups.items()} for one in seen]
+        return self.fingerprint + (digest_json(groups) if any(groups) else "")
 
     def with_label_budget(self, per_class: int, *, seed: int) -> Task:
         """Return the task on a nested, stratified subset of `per_class` labels a class.
@@ -210,6 +225,7 @@ def read_task(spec: TaskSpec, *, seed: int) -> Task:
         label=spec.label,
         group=spec.group,
         time=spec.time,
+        report_by=spec.report_by,
         splits=spec.splits,
         validation=spec.validation,
         test=spec.test,
