@@ -12,6 +12,7 @@ from regraft.config.loading import validate_data
 from regraft.config.spec import resolved
 from regraft.config.study import StudySpec, located
 from regraft.deploy.keeping import keep_graft
+from regraft.deploy.latency import decide_latency
 from regraft.deploy.predictor import GraftPredictor
 from regraft.engine.device import choose_device
 from regraft.engine.meter import share_of_free
@@ -345,6 +346,7 @@ class Study:
         winner = account.winner
         backbone = self.backbones[winner.arm.backbone or 0]
         folder = self.ledger.home / "grafts" / self.id
+        decide_latency(account, backbone)
         record = build_record(evidence_of(account))
         record["best"] |= {"graft": str(folder), "backbone": backbone.reference}
         row = next(one for one in record["arms"] if one["winner"])

@@ -79,6 +79,7 @@ def finish(
     """Drive a study to its end, show what came out, and exit by the target."""
     from regraft.report.page import write_any
     from regraft.report.summary import run_summary
+    from regraft.report.target import target_lines
     from regraft.search.clock import Clock
     from regraft.terminal import Progress, run_title
 
@@ -98,6 +99,8 @@ def finish(
         print_json(run_summary(result.record))
     else:
         say(result.verdict)
+        for line in target_lines(result.record):
+            say(line)
         say(f"study:  {study.id}\nreport: {path}\ngraft:  {result.record['best']['graft']}")
     if open_report and _has_screen():
         webbrowser.open(path.resolve().as_uri())

@@ -132,17 +132,13 @@ def parse_target(text: str, *, metric: str) -> tuple[Clause, ...]:
     while True:
         match = _CLAUSE.match(text, place)
         if match is None:
-            raise ConfigError(
-                f"{_part(text, place)!r} is not a criterion. {_EXAMPLE}", where=_WHERE
-            )
+            raise _no_criterion(text, place)
         clauses.append(_clause(match))
         if match.end() == len(text):
             return tuple(clauses)
         joined = _AND.match(text, match.end())
         if joined is None:
-            raise ConfigError(
-                f"{_part(text, place)!r} is not a criterion. {_EXAMPLE}", where=_WHERE
-            )
+            raise _no_criterion(text, place)
         place = joined.end()
 
 
@@ -213,9 +209,10 @@ def _check_names(quantity: Quantity) -> None:
         raise ConfigError(f"{LATENCY} is not of groups. Write {LATENCY} alone.", where=_WHERE)
 
 
-def _part(text: str, place: int) -> str:
-    """Return what stands at a place of the criterion, up to the next ``and``."""
-    return re.split(r"\band\b", text[place:], maxsplit=1, flags=re.IGNORECASE)[0].strip()
+def _no_criterion(text: str, place: int) -> ConfigError:
+    """Return the error for what stands at a place, up to the next ``and``."""
+    part = re.split(r"\band\b", text[place:], maxsplit=1, flags=re.IGNORECASE)[0].strip()
+    return ConfigError(f"{part!r} is not a criterion. {_EXAMPLE}", where=_WHERE)
 
 
 def _unquoted(argument: str | None) -> str | None:

@@ -14,7 +14,7 @@ from regraft.measure.groups import by_group, rows_by_group
 from regraft.measure.intervals import Interval, interval
 from regraft.measure.metrics import METRICS, decide, softmax
 from regraft.measure.more_labels import labels_needed, with_more_items
-from regraft.measure.rates import rate
+from regraft.measure.rates import nothing, rate
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -35,6 +35,7 @@ class Scored:
         labels: Class indices, shape (N,).
         classes: Names of the classes.
         subgroups: By column, the group of each item.
+        groups: By column, the groups that the data has; one may have no item here.
         costs: Shape (C, C), or None.
         seed: Of resampling.
         latency: Milliseconds of one item, or None where it was not asked for.
@@ -44,27 +45,30 @@ class Scored:
     labels: np.ndarray[Any, Any]
     classes: Sequence[str]
     subgroups: Mapping[str, np.ndarray[Any, Any]]
+    groups: Mapping[str, Sequence[str]]
     costs: np.ndarray[Any, Any] | None = None
     seed: int = 0
     latency: Interval | None = None
 
     def of_groups(self, quantity: Quantity, level: Callable[[int], float]) -> dict[str, Interval]:
         """Return a measure of each group, each interval of a level that their number decides."""
-        groups = self.subgroups[str(quantity.column)]
-        rows = rows_by_group(groups.tolist(), len(self.labels))
+        column = str(quantity.column)
+        groups = self.subgroups[column].tolist()
+        rows = rows_by_group(groups, len(self.labels))
+        each = level(len(rows))
         if quantity.measure in METRICS:
-            return by_group(
+            found = by_group(
                 quantity.measure,
                 self.probabilities,
                 self.labels,
-                groups.tolist(),
-                level=level(len(rows)),
+                groups,
+                level=each,
                 seed=self.seed,
                 costs=self.costs,
             )
-        return {
-            name: self.rate(quantity, among, level=level(len(rows))) for name, among in rows.items()
-        }
+        else:
+            found = {name: self.rate(quantity, one, level=each) for name, one in rows.items()}
+        return {name: found.get(name) or nothing(each) for name in self.groups[column]}
 
     def rate(
         self, quantity: Quantity, rows: np.ndarray[Any, Any] | slice, *, level: float = 0.95
@@ -111,27 +115,43 @@ class Measured:
         """The interval as it was measured."""
         return self.combine(self.parts)
 
+    @property
+    def unknown(self) -> list[str]:
+        """The groups of which no item says anything."""
+        without = {n: None for one in self.parts for n, i in one.items() if np.isnan(i.value)}
+        return list(without)
+
 
 def target_json(evidence: Evidence, winner: ArmEvidence) -> dict[str, Any] | None:
     """Return whether the winner meets the study's target on the sealed part, plain."""
     clauses = criterion_of(evidence.task)
     if not clauses or evidence.test is None or winner.test_logits is None:
         return None
-    latency = evidence.latency
-    scored = Scored(
-        probabilities=softmax(winner.test_logits),
+    return judge(clauses, scored(evidence, winner))
+
+
+def scored(evidence: Evidence, arm: ArmEvidence) -> Scored:
+    """Return what an arm made of the sealed part."""
+    if evidence.test is None or arm.test_logits is None:
+        raise AssertionError("only what the final evaluation scored can be judged")
+    latency, subgroups = evidence.latency, evidence.test_items.subgroups
+    return Scored(
+        probabilities=softmax(arm.test_logits),
         labels=evidence.test.labels,
         classes=evidence.task.classes,
-        subgroups=evidence.test_items.subgroups,
+        subgroups=subgroups,
+        groups={
+            column: sorted({*values.tolist(), *evidence.task.development.subgroups[column]})
+            for column, values in subgroups.items()
+        },
         costs=evidence.test.costs,
         seed=evidence.test.seed,
         latency=None if latency is None else Interval(**latency),
     )
-    return judge(clauses, scored)
 
 
-def judge(clauses: Sequence[Clause], scored: Scored) -> dict[str, Any]:
-    """Hold a criterion against what was measured: met when every clause is, not met when one is not.
+def judge(clauses: Sequence[Clause], system: Scored) -> dict[str, Any]:
+    """Hold a criterion against a system: met when every clause is, not met when one is not.
 
     Returns:
         ``text``, ``status`` and ``clauses``; each of these has text, value, low, high, n,
@@ -139,7 +159,7 @@ def judge(clauses: Sequence[Clause], scored: Scored) -> dict[str, Any]:
         an undecided clause would be decided if its value stayed; None where none would help) and
         ``says``, the same in words.
     """
-    found = [_judged(clause, scored) for clause in clauses]
+    found = [_judged(clause, system) for clause in clauses]
     statuses = {one["status"] for one in found}
     status: Status = "undecided"
     if statuses == {"met"}:
@@ -153,14 +173,16 @@ def judge(clauses: Sequence[Clause], scored: Scored) -> dict[str, Any]:
     }
 
 
-def _judged(clause: Clause, scored: Scored) -> dict[str, Any]:
-    measured = _measured(clause, scored)
+def _judged(clause: Clause, system: Scored) -> dict[str, Any]:
+    measured = _measured(clause, system)
     found = measured.found
-    status = "undecided" if np.isnan(found.value) else clause.status(found)
-    more = None
-    if status == "undecided" and measured.labels_help and not np.isnan(found.value):
+    unknown, more = measured.unknown, None
+    status = clause.status(found) if not np.isnan(found.value) else "undecided"
+    if unknown and status == "met":
+        status = "undecided"
+    elif status == "undecided" and measured.labels_help and not unknown:
         more = labels_needed(
-            len(scored.labels),
+            len(system.labels),
             lambda factor: clause.status(measured.with_more(factor)) != "undecided",
         )
     return {
@@ -168,27 +190,27 @@ def _judged(clause: Clause, scored: Scored) -> dict[str, Any]:
         **interval_json(found),
         "status": status,
         "more_labels": more,
-        "says": _says(clause, status, more, found),
+        "says": _says(clause, status, more, unknown),
     }
 
 
-def _measured(clause: Clause, scored: Scored) -> Measured:
+def _measured(clause: Clause, system: Scored) -> Measured:
     quantity = clause.quantity
     if quantity.measure == LATENCY:
-        if scored.latency is None:
+        if system.latency is None:
             raise AssertionError("the latency is measured where a target asks for it")
-        return Measured([{"": scored.latency}], False, _alone, labels_help=False)
+        return Measured([{"": system.latency}], False, _alone, labels_help=False)
     proportion = quantity.measure not in METRICS or METRICS[quantity.measure].proportion
     if not quantity.over:
-        return Measured([{"": _overall(quantity, scored)}], proportion, _alone)
+        return Measured([{"": _overall(quantity, system)}], proportion, _alone)
     if quantity.over == "worst_group":
         upward = _is_higher_better(clause)
-        parts = scored.of_groups(quantity, lambda n: sidak(0.95, n))
+        parts = system.of_groups(quantity, lambda n: sidak(0.95, n))
         return Measured(
             [parts], proportion, lambda one: worst_interval(one[0], higher_is_better=upward)
         )
-    families = families_of(quantity, scored.classes)
-    each = [scored.of_groups(one, lambda n: pair_level(0.95, n, len(families))) for one in families]
+    families = families_of(quantity, system.classes)
+    each = [system.of_groups(one, lambda n: pair_level(0.95, n, len(families))) for one in families]
     return Measured(each, proportion, gap_interval)
 
 
@@ -208,15 +230,15 @@ def families_of(quantity: Quantity, classes: Sequence[str]) -> list[Quantity]:
     ]
 
 
-def _overall(quantity: Quantity, scored: Scored) -> Interval:
+def _overall(quantity: Quantity, system: Scored) -> Interval:
     if quantity.measure not in METRICS:
-        return scored.rate(quantity, slice(None))
+        return system.rate(quantity, slice(None))
     return interval(
         quantity.measure,
-        scored.probabilities,
-        scored.labels,
-        costs=scored.costs,
-        seed=scored.seed,
+        system.probabilities,
+        system.labels,
+        costs=system.costs,
+        seed=system.seed,
     )
 
 
@@ -233,11 +255,12 @@ def _alone(parts: list[dict[str, Interval]]) -> Interval:
     return parts[0][""]
 
 
-def _says(clause: Clause, status: str, more: int | None, found: Interval) -> str:
+def _says(clause: Clause, status: str, more: int | None, unknown: Sequence[str]) -> str:
     if status != "undecided":
         return status.replace("_", " ")
-    if np.isnan(found.value):
-        return "undecided: no test item defines it"
+    if unknown:
+        whose = ", ".join(one for one in unknown if one)
+        return f"undecided: no test item{' of ' * bool(whose)}{whose} defines it"
     if clause.quantity.measure == LATENCY:
         return "undecided: the bound lies within the spread of the calls"
     if more is None:

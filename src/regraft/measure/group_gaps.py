@@ -10,6 +10,7 @@ import numpy as np
 from regraft.errors import ShapeError
 from regraft.measure.groups import rows_by_group
 from regraft.measure.intervals import FEW_ITEMS, Interval
+from regraft.measure.rates import nothing
 from regraft.measure.resampling import mean_score, resampled_scores
 
 if TYPE_CHECKING:
@@ -48,10 +49,12 @@ def worst_interval(
         higher_is_better: Its direction.
         level: Of the result, for the record.
 
-    Raises:
-        ShapeError: No group has a value.
+    Returns:
+        NaN with n = 0 where no group has a value.
     """
     defined = _defined(groups)
+    if not defined:
+        return nothing(level)
     worst = min if higher_is_better else max
     name = worst(sorted(defined), key=lambda key: defined[key].value)
     return Interval(
@@ -85,8 +88,8 @@ def gap_interval(families: Sequence[Mapping[str, Interval]], *, level: float = 0
             `pair_level(level, groups, families)`.
         level: Of the result, for the record.
 
-    Raises:
-        ShapeError: No family has two groups with a value.
+    Returns:
+        NaN with n = 0 where no family has two groups with a value.
 
     Reference:
         Newcombe, Interval Estimation for the Difference between Independent Proportions, Statist.
@@ -96,7 +99,7 @@ def gap_interval(families: Sequence[Mapping[str, Interval]], *, level: float = 0
     n_pairs, n = 0, 0
     how = ""
     for family in families:
-        defined = [one for one in family.values() if not np.isnan(one.value)]
+        defined = list(_defined(family).values())
         for one, other in combinations(defined, 2):
             difference, below, above = _difference(one, other)
             least = max(below, -above, 0.0)
@@ -105,7 +108,7 @@ def gap_interval(families: Sequence[Mapping[str, Interval]], *, level: float = 0
             n_pairs, how = n_pairs + 1, one.estimator
         n = max(n, sum(one.n for one in defined))
     if not n_pairs:
-        raise ShapeError("a gap needs two groups with a value. Give more items or other groups.")
+        return nothing(level)
     corrected = f", Bonferroni over {n_pairs} pairs" if n_pairs > 1 else ""
     warnings = [one for one in map(group_warning, families) if one]
     return Interval(
@@ -196,10 +199,7 @@ def _difference(one: Interval, other: Interval) -> tuple[float, float, float]:
 
 
 def _defined(groups: Mapping[str, Interval]) -> dict[str, Interval]:
-    defined = {name: one for name, one in groups.items() if not np.isnan(one.value)}
-    if not defined:
-        raise ShapeError("no group has a value. Give more items or other groups.")
-    return defined
+    return {name: one for name, one in groups.items() if not np.isnan(one.value)}
 
 
 def _listed(names: Sequence[str], most: int = 3) -> str:

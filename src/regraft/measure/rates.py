@@ -71,6 +71,11 @@ def rate(
     hits = float((among & counted).sum()) / len(repetitions)
     n = float(among.sum()) / len(repetitions)
     if round(n) == 0:
-        nan = float("nan")
-        return Interval(nan, nan, nan, 0, "Wilson score interval", level, "no item defines it")
+        return nothing(level)
     return wilson(hits / n * round(n), round(n), level=level)
+
+
+def nothing(level: float = 0.95) -> Interval:
+    """Return the interval of what no item defines: NaN, n = 0."""
+    nan = float("nan")
+    return Interval(nan, nan, nan, 0, "Wilson score interval", level, "no item defines it")
