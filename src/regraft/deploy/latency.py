@@ -41,7 +41,8 @@ def decide_latency(account: Account, backbone: Backbone) -> None:
         )
         times = call_times(GraftPredictor(graft, backbone, device=device), account.final.items)
         found = median_interval(times)
-        where = f"{len(times)} single items on {device}, {torch.get_num_threads()} threads"
+        threads = torch.get_num_threads()
+        where = f"{len(times)} single items on {device}, {threads} thread{'s' * (threads != 1)}"
         text = f"{number(found.value)} ms [{number(found.low)}, {number(found.high)}]"
         interval = found.to_json() | {"estimator": f"{found.estimator}, of {where}"}
         return {"interval": interval, "reason": f"an item takes {text}: median of {where}"}

@@ -24,7 +24,7 @@ def target_table(record: Mapping[str, Any]) -> Table | None:
 def target_lines(record: Mapping[str, Any]) -> list[str]:
     """Return the clauses of the target as lines for a terminal."""
     clauses = (record.get("target") or {}).get("clauses", ())
-    return [f"target: {one['text']} {_says(one)}: {score_text(one)}" for one in clauses]
+    return [f"target: {one['text']}: {score_text(one)}, {_says(one)}" for one in clauses]
 
 
 def _says(clause: Mapping[str, Any]) -> str:

@@ -14,7 +14,7 @@ from regraft.evidence.verdict import WITHOUT_TRANSFER
 from regraft.evidence.words import number, signed
 from regraft.measure.group_gaps import gap_change, gap_interval, pair_level, sidak, worst_interval
 from regraft.measure.groups import worst_group
-from regraft.measure.metrics import METRICS, softmax
+from regraft.measure.metrics import METRICS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -54,7 +54,7 @@ def _by_column(asked: Asked, column: str) -> Answered:
         return Answered([])
     together = ours.of_groups(quantity, lambda n: sidak(0.95, n))
     controls = [
-        one
+        (one, scored(asked.evidence, one))
         for one in asked.evidence.arms
         if one.role == WITHOUT_TRANSFER and one.test_logits is not None
     ]
@@ -62,11 +62,11 @@ def _by_column(asked: Asked, column: str) -> Answered:
         *(_group(column, name, one) for name, one in each.items()),
         _worst(metric, column, together),
         *(_gap(quantity, over, ours) for over in _GAPS),
-        *(_change(asked, column, one) for one in controls),
+        *(_change(quantity, ours, system, one.title) for one, system in controls),
     ]
     arms = [
         (asked.ours, each),
-        *((one, scored(asked.evidence, one).of_groups(quantity, _alone)) for one in controls),
+        *((one, system.of_groups(quantity, _alone)) for one, system in controls),
     ]
     return Answered(answers, {"column": column, "arms": [_bars(*one) for one in arms]})
 
@@ -89,37 +89,31 @@ def _worst(metric: str, column: str, groups: Mapping[str, Interval]) -> Answer:
 
 def _gap(quantity: Quantity, over: str, ours: Scored) -> Answer:
     """Return the largest difference between groups: of the metric, or of a rate of a class."""
-    own = over == "gap"
-    whole = Quantity(quantity.measure if own else "", over=over, column=quantity.column)
-    families = families_of(whole, ours.classes)
-    found = gap_interval(
-        [ours.of_groups(one, lambda n: pair_level(0.95, n, len(families))) for one in families]
-    )
-    name = _GAPS[over].format(metric=METRICS[quantity.measure].title, column=quantity.column)
-    positive = f" ({ours.classes[1]})" if not own and len(ours.classes) == 2 else ""
+    found = _gap_interval(quantity, over, ours)
+    title = METRICS[quantity.measure].title
+    name = _GAPS[over].format(metric=title, column=quantity.column)
+    if over != "gap" and len(ours.classes) == 2:
+        name += f" ({ours.classes[1]})"
     text = "no test item defines it" if np.isnan(found.value) else number(found.value)
-    return {"name": name + positive, **interval_json(found), "text": text}
+    return {"name": name, **interval_json(found), "text": text}
 
 
-def _change(asked: Asked, column: str, control: ArmEvidence) -> Answer:
-    """Return by how much the metric's gap is wider than a control's without transfer."""
-    test, groups = asked.test, asked.evidence.test_items.subgroups[column].tolist()
-    if asked.ours.test_logits is None or control.test_logits is None:
-        raise AssertionError("only arms that were scored are compared")
-    found = gap_change(
-        asked.metric,
-        softmax(asked.ours.test_logits),
-        softmax(control.test_logits),
-        test.labels,
-        groups,
-        costs=test.costs,
-        seed=test.seed,
+def _gap_interval(quantity: Quantity, over: str, system: Scored) -> Interval:
+    measure = quantity.measure if over == "gap" else ""
+    families = families_of(Quantity(measure, over=over, column=quantity.column), system.classes)
+    return gap_interval(
+        [system.of_groups(one, lambda n: pair_level(0.95, n, len(families))) for one in families]
     )
+
+
+def _change(quantity: Quantity, ours: Scored, control: Scored, title: str) -> Answer:
+    """Return by how much the metric's gap is wider than a control's without transfer."""
+    found = gap_change(*(_gap_interval(quantity, "gap", one) for one in (ours, control)))
     verdict = "undecided"
     if found.low > 0 or found.high < 0:
         verdict = "widened" if found.low > 0 else "narrowed"
     return {
-        "name": f"gap by {column} against {control.title}",
+        "name": f"gap by {quantity.column} against {title}",
         **interval_json(found),
         "verdict": verdict,
         "text": f"{verdict}, {signed(found.value)}",
