@@ -46,6 +46,9 @@ ReportBy = Annotated[
     list[str] | None,
     typer.Option("--report-by", help="Column whose groups results are reported by: sex, site."),
 ]
+Seeds = Annotated[
+    int | None, typer.Option(help="Seeds of what ties with the best. 3 if not given.")
+]
 Target = Annotated[
     str | None,
     typer.Option(help="Such as 'macro_f1>=0.9 and worst_group(sex).recall>=0.8'."),

@@ -25,6 +25,7 @@ from regraft.commands.options import (
     Quiet,
     Report,
     ReportBy,
+    Seeds,
     Target,
     Time,
     Trust,
@@ -46,9 +47,7 @@ def run(
     budget: Budget = None,
     protocol: Protocols = None,
     seed: Annotated[int | None, typer.Option(help="Seed of splits and runs.")] = None,
-    seeds: Annotated[
-        int | None, typer.Option(help="Seeds of what ties with the best. 3 if not given.")
-    ] = None,
+    seeds: Seeds = None,
     label: Label = None,
     input_: Input = None,
     group: Group = None,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, final, get_args
 
 import numpy as np
 
-from regraft.config.study import TaskSpec
+from regraft.config.study import IN_MEMORY, TaskSpec
 from regraft.errors import ConfigError, DataError, did_you_mean
 from regraft.hashing import digest_json
 from regraft.measure.metrics import metric_named
@@ -99,8 +99,7 @@ class Task:
         Args:
             data: A folder of images in a folder per class (perhaps below train/val/test), a table
                 of texts or image paths, a folder of such tables, one that `datasets` saved,
-                ``zoo:digits``, ``(inputs, labels)``, or ``{"train": (inputs, labels), …}``; a third
-                member of such a pair, ``{column: groups}``, is what results are reported by.
+                ``zoo:digits``, ``(inputs, labels[, {column: groups}])``, or ``{"train": that, …}``.
             metric: A name of `regraft.measure.metrics.METRICS`.
             target: Success criterion; a number means the metric must reach it.
             kind: ``image``, ``text`` or ``array``; guessed if not given.
@@ -126,12 +125,9 @@ class Task:
         _check_costs(metric, target, costs)
         columns = Columns(input, label, group, time, tuple(report_by or ()))
         rows, source = read_rows(data, columns, kind)
-        asked["report_by"] = list(settled_report_by(rows, report_by, source)) or None
-        inspection = _inspected(rows, source, allow_bad=allow_bad)
-        name = Path(source).resolve().name if isinstance(data, str | Path) else "arrays"
-        asked["data"] = str(Path(source).resolve()) if Path(source).exists() else source
+        asked |= {"data": _place(source), "report_by": settled_report_by(rows, report_by, source)}
         wish = Wish(splits, validation, test, seed, source)
-        task = _divided(rows, inspection, wish, name=name, metric=metric)
+        task = _divided(rows, wish, metric=metric, allow_bad=allow_bad)
         return replace(
             task,
             target=None if target is None else str(target),
@@ -258,6 +254,10 @@ def check_validated(task: Task) -> None:
         )
 
 
+def _place(source: str) -> str:
+    return str(Path(source).resolve()) if Path(source).exists() else source
+
+
 def _plain(array: np.ndarray[Any, Any] | None) -> Any:
     return None if array is None else array.tolist()
 
@@ -285,11 +285,12 @@ def _check_costs(metric: str, target: str | float | None, costs: Any) -> None:
             )
 
 
-def _divided(rows: Rows, inspection: Inspection, wish: Wish, *, name: str, metric: str) -> Task:
+def _divided(rows: Rows, wish: Wish, *, metric: str, allow_bad: bool) -> Task:
+    inspection = _inspected(rows, wish.where, allow_bad=allow_bad)
     classes = class_names(rows, wish.where)
     parts = divide(rows, inspection, classes, wish)
     return Task(
-        name=name,
+        name="arrays" if wish.where == IN_MEMORY else Path(wish.where).resolve().name,
         kind=rows.kind,
         classes=classes,
         metric=metric,

@@ -44,8 +44,8 @@ def check_apart(report_by: Sequence[str], used: set[str | None], where: str) -> 
             )
 
 
-def settled_report_by(rows: Rows, asked: Sequence[str] | None, where: str) -> tuple[str, ...]:
-    """Return the columns that results are reported by, and keep only these.
+def settled_report_by(rows: Rows, asked: Sequence[str] | None, where: str) -> list[str] | None:
+    """Return the columns that results are reported by, None where there are none; keep only these.
 
     Args:
         rows: All items.
@@ -74,7 +74,7 @@ def settled_report_by(rows: Rows, asked: Sequence[str] | None, where: str) -> tu
                 where=where,
             )
     rows.subgroups = {column: rows.subgroups[column] for column in names}
-    return names
+    return list(names) or None
 
 
 def _name(value: Any) -> str:
