@@ -121,8 +121,7 @@ class Task:
             ConfigError: Metric, kind, splits, shares, weights or costs are wrong.
         """
         asked = {name: value for name, value in locals().items() if name in TaskSpec.model_fields}
-        _check_choices(metric, kind, splits, (validation, test))
-        _check_costs(metric, target, costs)
+        _check(asked)
         columns = Columns(input, label, group, time, tuple(report_by or ()))
         rows, source = read_rows(data, columns, kind)
         asked |= {"data": _place(source), "report_by": settled_report_by(rows, report_by, source)}
@@ -260,6 +259,12 @@ def _place(source: str) -> str:
 
 def _plain(array: np.ndarray[Any, Any] | None) -> Any:
     return None if array is None else array.tolist()
+
+
+def _check(asked: Mapping[str, Any]) -> None:
+    shares = asked["validation"], asked["test"]
+    _check_choices(asked["metric"], asked["kind"], asked["splits"], shares)
+    _check_costs(asked["metric"], asked["target"], asked["costs"])
 
 
 def _check_choices(metric: str, kind: str | None, splits: str, shares: tuple[float, float]) -> None:
