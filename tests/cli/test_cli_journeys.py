@@ -133,9 +133,11 @@ def test_again_is_the_same_answer_at_once(finished: Finished, regraft: Regraft) 
 
 def test_without_json_a_person_reads_the_verdict(finished: Finished, regraft: Regraft) -> None:
     shown = regraft("run", finished.study, "--home", finished.home, "--report", "card.md")
-    verdict, *places = shown.out.splitlines()
+    verdict, target, *places = shown.out.splitlines()
     assert (shown.code, shown.err) == (0, "")
     assert verdict == finished.printed["verdict"]["sentence"]
+    assert target.startswith(f"target: {MET}: ")
+    assert target.endswith(", met")
     assert places == [
         f"study:  {finished.id}",
         "report: card.md",

@@ -80,6 +80,7 @@ def finish(
     from regraft.report.facts import warnings
     from regraft.report.page import write_any
     from regraft.report.summary import run_summary
+    from regraft.report.target import target_lines
     from regraft.search.clock import Clock
     from regraft.terminal import Progress, run_title
 
@@ -98,7 +99,8 @@ def finish(
     if as_json:
         print_json(run_summary(result.record))
     else:
-        say("\n".join([result.verdict, *(f"warning: {one}." for one in warnings(result.record))]))
+        warned = [f"warning: {one}." for one in warnings(result.record)]
+        say("\n".join([result.verdict, *target_lines(result.record), *warned]))
         say(f"study:  {study.id}\nreport: {path}\ngraft:  {result.record['best']['graft']}")
     if open_report and _has_screen():
         webbrowser.open(path.resolve().as_uri())

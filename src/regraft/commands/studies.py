@@ -24,6 +24,9 @@ from regraft.commands.options import (
     Protocols,
     Quiet,
     Report,
+    ReportBy,
+    Seeds,
+    Target,
     Time,
     Trust,
 )
@@ -40,17 +43,16 @@ def run(
     data: Data,
     backbone: Backbones = None,
     metric: Metric = None,
-    target: Annotated[str | None, typer.Option(help="For example 'macro_f1>=0.9'.")] = None,
+    target: Target = None,
     budget: Budget = None,
     protocol: Protocols = None,
     seed: Annotated[int | None, typer.Option(help="Seed of splits and runs.")] = None,
-    seeds: Annotated[
-        int | None, typer.Option(help="Seeds of what ties with the best. 3 if not given.")
-    ] = None,
+    seeds: Seeds = None,
     label: Label = None,
     input_: Input = None,
     group: Group = None,
     time: Time = None,
+    report_by: ReportBy = None,
     class_weights: Annotated[
         str | None, typer.Option(help="'balanced': each class counts the same in the loss.")
     ] = None,
@@ -80,6 +82,7 @@ def run(
         "input": input_,
         "group": group,
         "time": time,
+        "report_by": report_by,
         "class_weights": class_weights,
         "allow_bad": allow_bad or None,
     }

@@ -8,9 +8,9 @@ import yaml
 
 from regraft.evidence.arm import ArmEvidence, arm_json, comparison_json, higher_is_better
 from regraft.evidence.best import best_json
-from regraft.evidence.criterion import judge, parse_target
 from regraft.evidence.label_curves import label_efficiency
 from regraft.evidence.questions import asking
+from regraft.evidence.target import target_json
 from regraft.evidence.verdict import sentence
 from regraft.evidence.warnings import (
     preflight_warnings,
@@ -43,7 +43,7 @@ def build_record(evidence: Evidence) -> dict[str, Any]:
         "study": {**evidence.study, "metric": metric, "higher_is_better": higher_is_better(metric)},
         "verdict": verdict,
         "warnings": _warnings(evidence, winner),
-        "target": _target(evidence, winner),
+        "target": target_json(evidence, winner),
         "task": dict(evidence.task_card),
         "arms": rows,
         "curves": _curves(evidence),
@@ -107,13 +107,6 @@ def _best(evidence: Evidence, winner: ArmEvidence) -> dict[str, Any]:
         costs=evidence.task.costs,
         part="test",
     )
-
-
-def _target(evidence: Evidence, winner: ArmEvidence) -> dict[str, Any] | None:
-    if evidence.task.target is None or evidence.test is None or winner.test_logits is None:
-        return None
-    criterion = parse_target(evidence.task.target, metric=evidence.task.metric)
-    return judge(criterion, evidence.test.intervals(winner.test_logits)).to_json()
 
 
 def _curves(evidence: Evidence) -> list[dict[str, Any]]:

@@ -17,6 +17,7 @@ from regraft.report.facts import (
     warnings,
 )
 from regraft.report.ladder import Row, ladder_of
+from regraft.report.target import target_table
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -46,6 +47,7 @@ def card_markdown(record: Record) -> str:
         _warnings(warnings(record)),
         _origin(study),
         _facts(key_facts(record)),
+        _target(record),
         _ladder(record),
         _questions(record),
         _winner(record),
@@ -130,6 +132,11 @@ def _ladder(record: Record) -> str:
     rows = [_row(row) for row in ladder.rows]
     cares = "".join(f"\n\n{words.CARE} {plain(why)}" for why in ladder.cares)
     return f"## The ladder\n\n{_table(heads, rows, len(rows))}{cares}"
+
+
+def _target(record: Record) -> str:
+    table = target_table(record)
+    return "" if table is None else f"## Is the target met?\n\n{_cells(table)}"
 
 
 def _row(row: Row) -> tuple[str, ...]:

@@ -189,7 +189,10 @@ def _answer(one: Mapping[str, Any]) -> tuple[Cell, Cell]:
         text = f"{words.comparison_text(one)}: {text}"
     elif one.get("low") is not None:
         text = f"{text} {words.interval_text(one)}"
-    return Cell(one["name"]), Cell(text, f"n = {words.count(one['n'])}; {one['estimator']}")
+    title = f"n = {words.count(one['n'])}; {one['estimator']}"
+    if why := words.warning_of(one):
+        text, title = f"{text} {words.CARE}", f"{title}; {why}"
+    return Cell(one["name"]), Cell(text, title)
 
 
 def class_table(record: Record) -> Table | None:

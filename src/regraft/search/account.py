@@ -34,6 +34,9 @@ if TYPE_CHECKING:
     from regraft.search.final import Final
     from regraft.tasks.task import Task
 
+LATENCY_DECISION = "latency"
+"""Key of the decision that holds what the latency was measured to be."""
+
 _DEPENDED_ON = ("regraft", "torch", "transformers", "peft", "scikit-learn", "numpy")
 
 
@@ -116,6 +119,7 @@ def evidence_of(account: Account) -> Evidence:
         reproduce=_reproduce(account),
         openings=final.openings,
         parameters_total={o.arm.key: _parameters(account, o) for o in account.outcomes},
+        latency=_latency(account),
     )
 
 
@@ -226,6 +230,13 @@ def _decisions(account: Account) -> list[dict[str, Any]]:
         {"seq": one.seq, "key": one.key, "text": str(one.value.get("reason") or one.value)}
         for one in account.ledger.decisions.all(account.study)
     ]
+
+
+def _latency(account: Account) -> dict[str, Any] | None:
+    decided = account.ledger.decisions.all(account.study)
+    return next(
+        (dict(one.value["interval"]) for one in decided if one.key == LATENCY_DECISION), None
+    )
 
 
 def _parameters(account: Account, outcome: ArmOutcome) -> int:
