@@ -86,6 +86,7 @@ class Evidence:
         parameters_total: Parameters by backbone index; None stands for no backbone.
         held_up: Predictions beyond the sealed part, where they were asked for.
         source: Features of items of the source domain, where some were given.
+        latency: Milliseconds of one item with its interval, where the target asks for it.
     """
 
     study: Mapping[str, Any]
@@ -107,3 +108,4 @@ class Evidence:
     parameters_total: Mapping[str, int]
     held_up: HeldUp | None = None
     source: SourceFeatures | None = None
+    latency: Mapping[str, Any] | None = None

@@ -25,6 +25,7 @@ from regraft.report.facts import (
     question_tables,
     suspect_labels,
     task_facts,
+    warnings,
     winner_scores,
 )
 from regraft.report.figures import (
@@ -32,12 +33,14 @@ from regraft.report.figures import (
     corruptions,
     cost_quality,
     curves,
+    groups,
     label_efficiency,
     movement,
     reliability,
 )
 from regraft.report.ladder import all_scores, ladder_of
 from regraft.report.palette import css_variables, variable_of
+from regraft.report.target import target_table
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -53,6 +56,7 @@ _PICTURES = (
     movement.picture,
     label_efficiency.picture,
     corruptions.picture,
+    groups.picture,
 )
 _SHOWN_IMAGES = ("data:image/jpeg;base64,", "data:image/png;base64,")
 
@@ -121,6 +125,8 @@ def page_html(record: Mapping[str, Any]) -> str:
             study=record["study"],
             badges=badges(record),
             facts=key_facts(record),
+            warnings=warnings(record),
+            target=target_table(record),
             ladder=ladder_of(record),
             pictures=pictures,
             all_scores=all_scores(record),

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from regraft.config.study import RobustnessSpec, StudySpec
     from regraft.evidence.gathered import HeldUp, SourceFeatures
     from regraft.evidence.verdict import Verdict
-    from regraft.search.ladder import ArmOutcome
+    from regraft.search.outcomes import ArmOutcome
     from regraft.search.surroundings import Surroundings
     from regraft.tasks.items import Items
     from regraft.tasks.task import Task

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from regraft.config.study import RobustnessSpec
-    from regraft.search.ladder import ArmOutcome
+    from regraft.search.outcomes import ArmOutcome
     from regraft.search.surroundings import Surroundings
     from regraft.tasks.items import Items
     from regraft.tasks.task import Task

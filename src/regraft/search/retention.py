@@ -12,7 +12,7 @@ from regraft.search.predicting import AT_ONCE, Predictors, joined
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from regraft.search.ladder import ArmOutcome
+    from regraft.search.outcomes import ArmOutcome
     from regraft.search.surroundings import Surroundings
     from regraft.tasks.items import Items
     from regraft.tasks.task import Task

@@ -8,6 +8,7 @@ from regraft.evidence.questions import (
     can_it_be_trusted,
     did_it_help,
     does_it_hold_up,
+    for_whom,
     how_many_labels,
     was_it_faster,
     what_was_forgotten,
@@ -29,6 +30,7 @@ _ASKED = (
     what_was_forgotten,
     can_it_be_trusted,
     does_it_hold_up,
+    for_whom,
 )
 
 
