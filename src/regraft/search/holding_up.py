@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from regraft.config.study import RobustnessSpec
+    from regraft.ledger.ledger import Ledger
     from regraft.search.outcomes import ArmOutcome
     from regraft.search.surroundings import Surroundings
     from regraft.tasks.items import Items
@@ -124,6 +125,16 @@ def seconds_per_item(
     return made + versions * passes * forward_seconds
 
 
+def slowest_pass(ledger: Ledger, study: str) -> float:
+    """Return the seconds of one item's pass through the slowest backbone, as first measured."""
+    measured = [
+        float(one.value["seconds_per_item"])
+        for one in ledger.decisions.all(study)
+        if one.key.startswith("cost/") and "seconds_per_item" in one.value
+    ]
+    return max(measured, default=0.0)
+
+
 def _admitted(
     around: Surroundings, spec: RobustnessSpec, arms: Sequence[ArmOutcome], inputs: Items
 ) -> tuple[int, str]:
@@ -132,7 +143,7 @@ def _admitted(
 
     def decide() -> dict[str, Any]:
         passes = sum(len(one.repetitions) for one in arms)
-        forward = _forward_seconds(around)
+        forward = slowest_pass(around.ledger, around.study)
         each = seconds_per_item(spec, inputs.subset([0]), forward_seconds=forward, passes=passes)
         fits = int(max(0.0, around.clock.remaining) / max(each, 1e-9))
         n = asked if fits >= asked else fits if fits >= FEWEST_ITEMS else 0
@@ -142,16 +153,6 @@ def _admitted(
 
     value = around.ledger.decisions.decide(around.study, "robustness", decide)
     return int(value["items"]), str(value["reason"])
-
-
-def _forward_seconds(around: Surroundings) -> float:
-    """Return the seconds of one item's pass through the slowest backbone, as first measured."""
-    measured = [
-        float(one.value["seconds_per_item"])
-        for one in around.ledger.decisions.all(around.study)
-        if one.key.startswith("cost/") and "seconds_per_item" in one.value
-    ]
-    return max(measured, default=0.0)
 
 
 def _all_said(

@@ -23,7 +23,7 @@ def source_features(
 ) -> SourceFeatures:
     """Return the features of source items before and after, of each arm that adapted a backbone.
 
-    An arm is represented by its first run; both are computed in fp32, of the same batches.
+    An arm is represented by its first run; both are computed in fp32.
     """
     adapted = [one for one in outcomes if _is_adapted(one)]
     backbones = [bench.backbone for bench in around.benches]
