@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     Scores = tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]
 
 _NEIGHBOURS = 10
-_FLAT = 1e-5
+_FLAT = 1e-4
 
 
 def outlier_answers(held: HeldUp, arm: ArmEvidence, *, seed: int) -> list[Answer]:
@@ -73,10 +73,12 @@ def _scorers(
         "softmax (MSP)": lambda one: msp_scores(one.logits[0])
     }
     missing = []
-    if np.ptp(energy_scores(held.clean[arm.key].logits[0])) > _FLAT:
+    if np.abs(energy_scores(held.clean[arm.key].logits[0])).max() > _FLAT:
         found["energy"] = lambda one: energy_scores(one.logits[0])
     else:
-        missing.append(f"energy: the logits of {arm.title} are log-probabilities, all alike in it")
+        missing.append(
+            f"energy: the logits of {arm.title} are log-probabilities, whose energy is 0"
+        )
     usual, labels = held.trained[arm.key].features, held.trained_labels
     if usual is None:
         missing.append(f"distances: {arm.title} reads no backbone, so that it has no features")

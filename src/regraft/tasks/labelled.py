@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from regraft.errors import DataError
 from regraft.measure.transferability.neighbours import stratified
 from regraft.seeds import numpy_generator
 from regraft.tasks.classes import class_names
@@ -33,7 +34,13 @@ def read_labelled(data: str, *, kind: InputKind, seed: int, allow_bad: bool) -> 
     Raises:
         DataError: The data cannot be used, or are of another kind.
     """
-    rows, where = read_rows(data, Columns(), kind)
+    rows, where = read_rows(data, Columns(), None)
+    if rows.kind != kind:
+        raise DataError(
+            f"it holds {rows.kind}s, the data of the study are {kind}s. Give labelled {kind}s of "
+            "the source domain.",
+            where=where,
+        )
     inspection = inspect_rows(rows, allow_bad=allow_bad, where=where)
     index = {name: i for i, name in enumerate(class_names(rows, where))}
     labels = np.array([index[name] for name in rows.labels], np.int64)
