@@ -38,7 +38,7 @@ def held(wrong: Mapping[str, Mapping[tuple[str, int] | str, int]]) -> HeldUp:
         return {key: Predicted(wrong_on(of[cell]), features) for key, of in wrong.items()}
 
     # Far away, and of a middling logit: every score tells them apart.
-    outside = Predicted(np.zeros((1, 60, 2)), features[:60] - [0, 40, 0])
+    outside = Predicted(np.zeros((1, 60, 2)), features[:60] - [40, 0, 0])
     return HeldUp(
         rows=np.arange(N),
         reason="",

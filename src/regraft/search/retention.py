@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from regraft.evidence.gathered import SourceFeatures
+from regraft.search.arms import lowest_trained_depth
 from regraft.search.predicting import AT_ONCE, Predictors, joined
 
 if TYPE_CHECKING:
@@ -25,8 +26,8 @@ def source_features(
 
     An arm is represented by its first run; both are computed in fp32.
     """
-    adapted = [one for one in outcomes if _is_adapted(one)]
     backbones = [bench.backbone for bench in around.benches]
+    adapted = [o for o in outcomes if _is_adapted(o, backbones[o.arm.backbone or 0].n_blocks)]
     arms = Predictors(around.ledger, adapted, backbones, task).first_of_each()
     starts = range(0, len(source), AT_ONCE)
     parts = [source.subset(range(at, min(at + AT_ONCE, len(source)))) for at in starts]
@@ -42,6 +43,8 @@ def source_features(
     )
 
 
-def _is_adapted(outcome: ArmOutcome) -> bool:
+def _is_adapted(outcome: ArmOutcome, n_blocks: int) -> bool:
     """Whether an arm trained more than a head on a pretrained backbone."""
-    return not outcome.arm.is_from_scratch and "features" in outcome.repetitions[0].arrays
+    if outcome.arm.is_from_scratch or not outcome.arm.is_trained:
+        return False
+    return lowest_trained_depth(outcome.protocol, n_blocks) < n_blocks
