@@ -126,7 +126,7 @@ def test_a_reference_without_errors_is_said_to_be_none() -> None:
 
 
 def test_the_worst_corruption_and_every_cell_are_in_the_record(asked: dict[str, Any]) -> None:
-    assert rows_of(asked)["the worst corruption"]["text"] == "fog, .800"
+    assert rows_of(asked)["the worst corruption of Lora"]["text"] == "fog, .800"
     figure = asked["figure"]
     assert figure["clean"]["value"] == pytest.approx(0.95)
     fog, jpeg = figure["corruptions"]
@@ -158,8 +158,8 @@ def test_scores_that_an_arm_cannot_have_are_named() -> None:
     asked = question(replace(found, trained=blind, clean=sure), ("lora", "probe"))
     assert asked is not None
     names = [one["name"] for one in asked["answers"]]
-    assert [one for one in names if one.startswith("noise: ")] == ["noise: softmax (MSP)"]
-    texts = [one["text"] for one in asked["answers"] if one["name"] == "other scores"]
+    assert [one for one in names if one.startswith("noise: ")] == ["noise: softmax (MSP) of Lora"]
+    texts = [one["text"] for one in asked["answers"] if one["name"] == "other scores of Lora"]
     assert any("log-probabilities" in one for one in texts)
     assert any("has no features" in one for one in texts)
 

@@ -51,7 +51,7 @@ def outlier_answers(held: HeldUp, arm: ArmEvidence, *, seed: int) -> list[Answer
             false = interval_json(alarms)
             found.append(
                 {
-                    "name": f"{name}: {score}",
+                    "name": f"{name}: {score} of {arm.title}",
                     **interval_json(area),
                     "n_inside": len(usual),
                     "n_outside": len(unusual),
@@ -61,7 +61,14 @@ def outlier_answers(held: HeldUp, arm: ArmEvidence, *, seed: int) -> list[Answer
                 }
             )
     for reason in missing if found else ():
-        found.append({"name": "other scores", "n": 0, "estimator": "not measured", "text": reason})
+        found.append(
+            {
+                "name": f"other scores of {arm.title}",
+                "n": 0,
+                "estimator": "not measured",
+                "text": reason,
+            }
+        )
     return found
 
 

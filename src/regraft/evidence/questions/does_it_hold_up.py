@@ -134,7 +134,7 @@ def corruption_answers(
     worst = min(names, key=lambda name: sign * by_name[name])
     found.append(
         {
-            "name": "the worst corruption",
+            "name": f"the worst corruption of {ours.title}",
             "value": float(by_name[worst]),
             "n": n,
             "estimator": f"lowest of {len(names)} means over severities: chosen by looking, so "
