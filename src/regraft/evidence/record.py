@@ -39,6 +39,7 @@ def build_record(evidence: Evidence) -> dict[str, Any]:
         "target": _target(evidence, winner),
         "task": dict(evidence.task_card),
         "arms": rows,
+        "gates": [one.to_json() for one in evidence.verdict.gates],
         "curves": _curves(evidence),
         "best": {
             "run": winner.runs[0],

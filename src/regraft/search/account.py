@@ -19,7 +19,7 @@ from regraft.evidence.movement import movement
 from regraft.evidence.task_card import task_card
 from regraft.evidence.verdict import confirm
 from regraft.search.grafting import describe
-from regraft.search.ladder import ArmOutcome, arm_result
+from regraft.search.outcome import ArmOutcome, arm_result
 from regraft.search.trial import Trial
 from regraft.seeds import derive
 

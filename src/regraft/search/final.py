@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from regraft.ledger.ledger import Ledger
     from regraft.search.bench import Bench
     from regraft.search.label_efficiency import BudgetRun
-    from regraft.search.ladder import ArmOutcome, Ladder
+    from regraft.search.ladder import Ladder
+    from regraft.search.outcome import ArmOutcome
     from regraft.tasks.items import Items
     from regraft.tasks.task import Task
 

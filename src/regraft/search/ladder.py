@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, final
 
-import numpy as np
-
 from regraft.engine.job import Job
-from regraft.evidence.verdict import ArmResult, Verdict, decide_verdict
+from regraft.evidence.gates import dropped_arms
+from regraft.evidence.verdict import Verdict
 from regraft.hashing import digest_json
-from regraft.measure.metrics import METRICS, softmax
+from regraft.measure.metrics import METRICS
 from regraft.search.advisor import (
     SCRATCH_SHARE,
     Admission,
@@ -26,7 +25,9 @@ from regraft.search.arms import Arm, with_fit
 from regraft.search.costs import CostModel, measure_forward
 from regraft.search.drive import Outcome, adjustments, drive
 from regraft.search.foresight import foresee_prefixes
-from regraft.search.race import Dropped, Runner, dropped_out, race
+from regraft.search.gating import run_pairs, verdict_of, with_trained_off_switches
+from regraft.search.outcome import ArmOutcome
+from regraft.search.race import Runner, dropped_out, race
 from regraft.search.stacking import arm_stack
 from regraft.search.trial import Trial, trial
 from regraft.seeds import derive
@@ -43,87 +44,18 @@ NUMERICS_VERSION = 3
 """Part of every run's id; raised only when the same inputs give other numbers."""
 
 
-@dataclass(slots=True, eq=False)
-class ArmOutcome:
-    """What became of an arm.
-
-    Attributes:
-        arm: The arm.
-        admission: On what terms it ran, or why it did not.
-        tuning: Outcome per learning rate, with the first seed.
-        repetitions: Outcomes of the chosen learning rate: the first seed's, then the others'.
-        chosen: Index of the chosen learning rate.
-        dropped: Learning rates that dropped out of the race, by run.
-    """
-
-    arm: Arm
-    admission: Admission
-    tuning: list[Outcome] = field(default_factory=list)
-    repetitions: list[Outcome] = field(default_factory=list)
-    chosen: int = 0
-    dropped: dict[str, Dropped] = field(default_factory=dict)
-
-    @property
-    def is_done(self) -> bool:
-        """Whether the arm has a result."""
-        return bool(self.repetitions)
-
-    @property
-    def protocol(self) -> dict[str, Any]:
-        """The resolved protocol as it ran, at the chosen rate."""
-        return with_fit(self.arm.candidates[self.chosen], epochs=self.admission.epochs)
-
-    @property
-    def status(self) -> str:
-        """``done``, ``skipped``, ``failed``, or ``eliminated`` where all rates dropped out."""
-        if self.is_done:
-            return "done"
-        if self.dropped:
-            return "eliminated"
-        return "failed" if self.admission.admitted else "skipped"
-
-    @property
-    def reason(self) -> str:
-        """Why the arm ran, was skipped, dropped out or failed."""
-        if self.status == "eliminated":
-            return max(self.dropped.values(), key=lambda one: one.rank).reason
-        failed = [o.reason for o in self.tuning if o.status == "failed"]
-        return failed[0] if self.status == "failed" and failed else self.admission.reason
-
-    def admitted_candidates(self) -> list[dict[str, Any]]:
-        """Return the learning rates that are tried, the arm's middle one first."""
-        middle = len(self.arm.candidates) // 2
-        rest = [c for i, c in enumerate(self.arm.candidates) if i != middle]
-        return [self.arm.candidates[middle], *rest][: self.admission.n_rates]
-
-    def note(self, candidate: Mapping[str, Any], ended: Outcome, metric: str) -> None:
-        """Take in how a learning rate ended; the best on validation stands for the arm."""
-        self.tuning.append(ended)
-        if ended.status != "done":
-            return
-        sign = METRICS[metric].sign
-
-        def rank(one: Outcome) -> tuple[float, float]:
-            scores = one.summary["metrics"]
-            return sign * scores[metric], -scores["log_loss"]
-
-        if not self.repetitions or rank(ended) > rank(self.repetitions[0]):
-            self.repetitions = [ended]
-            self.chosen = [c["rate"] for c in self.arm.candidates].index(candidate["rate"])
-
-    def probabilities(self) -> np.ndarray[Any, Any]:
-        """Out-of-sample class probabilities, shape (seeds, validated rows, C)."""
-        return np.stack([softmax(outcome.arrays["logits"]) for outcome in self.repetitions])
-
-
 @final
 class Ladder:
-    """Runs the arms of a study on one task. `events` is the flow; `outcomes` fills as it goes."""
+    """Runs the arms of a study on one task. `events` is the flow; `outcomes` fills as it goes.
+
+    At its end `standing` are those of which no optional ingredient was dropped.
+    """
 
     def __init__(self, around: Surroundings, task: Task) -> None:
         self._around, self._task = around, task
         self._data = [bench.run_data(task) for bench in around.benches]
         self.outcomes: list[ArmOutcome] = []
+        self.standing: list[ArmOutcome] = []
 
     def events(
         self, arms: Sequence[Arm], *, seeds: int, more_follows: bool = False
@@ -153,7 +85,9 @@ class Ladder:
         if is_race:
             yield from self._race(purse.reserved)
         yield from self._repeat(seeds, purse.kept)
-        return self.verdict()
+        verdict = self.verdict()
+        self._note_gates(verdict)
+        return verdict
 
     def cost(self, arm: Arm) -> CostModel:
         """Return the cost model of an arm, measured once per study in a trial of its first rate."""
@@ -185,15 +119,7 @@ class Ladder:
 
     def verdict(self) -> Verdict:
         """Decide on the validation items between the arms that have a result."""
-        done = [outcome for outcome in self.outcomes if outcome.is_done]
-        labels = self._task.development.labels[done[0].repetitions[0].arrays["rows"]]
-        return decide_verdict(
-            [arm_result(outcome) for outcome in done],
-            labels,
-            metric=self._task.metric,
-            costs=self._task.costs,
-            seed=derive(self._around.seed, "verdict"),
-        )
+        return verdict_of(self.outcomes, self._task, seed=derive(self._around.seed, "verdict"))
 
     def run_id(self, protocol: Mapping[str, Any], place: int, seed: int) -> str:
         """Return the id of a run: a digest of all that its numbers depend on."""
@@ -298,7 +224,8 @@ class Ladder:
         ]
         runners = [runner for _, _, runner in entries]
         metric = self._task.metric
-        yield from race(self._around, runners, metric=metric, reserved=reserved)
+        pairs = run_pairs([(outcome.arm, runner.run) for outcome, _, runner in entries])
+        yield from race(self._around, runners, metric=metric, reserved=reserved, pairs=pairs)
         ledger, study = self._around.ledger, self._around.study
         dropped = dropped_out(ledger.decisions.all(study), metric)
         for outcome, candidate, runner in entries:
@@ -367,23 +294,28 @@ class Ladder:
         return bool(value["admitted"])
 
     def _contenders(self, done: Mapping[str, ArmOutcome]) -> list[str]:
-        verdict = self.verdict()
+        """Return what is repeated; ingredients are judged after it, with all seeds, once."""
+        seed = derive(self._around.seed, "verdict")
+        verdict = verdict_of(self.outcomes, self._task, seed=seed, gated=False)
         tied = [done[key].arm for key in {verdict.leader, *verdict.tied}]
         metric = METRICS[self._task.metric]
-        sign = 1.0 if metric.higher_is_better else -1.0
         values = {
-            key: sign * outcome.repetitions[0].summary["metrics"][metric.name]
+            key: metric.sign * outcome.repetitions[0].summary["metrics"][metric.name]
             for key, outcome in done.items()
         }
-        return [arm.key for arm in contenders(tied, values)]
+        chosen = contenders(tied, values)
+        return [
+            arm.key for arm in with_trained_off_switches(chosen, [o.arm for o in done.values()])
+        ]
 
-
-def arm_result(outcome: ArmOutcome, logits: np.ndarray[Any, Any] | None = None) -> ArmResult:
-    """Return what the verdict needs of an arm: on validation, or on the items of other logits."""
-    return ArmResult(
-        protocol=outcome.arm.key,
-        title=outcome.arm.title,
-        role=outcome.arm.role,
-        probabilities=outcome.probabilities() if logits is None else softmax(logits),
-        cost_seconds=outcome.admission.estimated_seconds,
-    )
+    def _note_gates(self, verdict: Verdict) -> None:
+        """Write down what became of each optional ingredient."""
+        for gate in verdict.gates:
+            value = {"passed": gate.passed, "reason": gate.text}
+            self._around.ledger.decisions.decide(
+                self._around.study,
+                f"gate/{gate.switch.protocol}/{gate.switch.ingredient}",
+                partial(dict, value),
+            )
+        dropped = dropped_arms(verdict.gates)
+        self.standing = [one for one in self.outcomes if one.arm.key not in dropped]
