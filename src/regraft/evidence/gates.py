@@ -65,6 +65,7 @@ def judge_gates(
     labels: np.ndarray[Any, Any],
     *,
     titles: Mapping[str, str],
+    statuses: Mapping[str, str],
     metric: str,
     costs: np.ndarray[Any, Any] | None,
     seed: int,
@@ -80,6 +81,7 @@ def judge_gates(
             the seeds that both have are compared.
         labels: Shape (n,).
         titles: Names for people, by arm.
+        statuses: Of arms without a result: ``eliminated``, ``skipped`` or ``failed``.
         metric: A metric's name.
         costs: Cost matrix (C, C), or None.
         seed: Of the resampling.
@@ -96,7 +98,7 @@ def judge_gates(
     return tuple(
         _gate(switch, replace(found[switch], p_adjusted=adjusted[switch]), titles)
         if switch in found
-        else _unjudged(switch, switch.protocol in probabilities, titles)
+        else _unjudged(switch, titles, statuses)
         for switch in switches
     )
 
@@ -116,15 +118,16 @@ def _gate(switch: Switch, one: Comparison, titles: Mapping[str, str]) -> Gate:
     return Gate(switch, one, text)
 
 
-def _unjudged(switch: Switch, has_result: bool, titles: Mapping[str, str]) -> Gate:
-    if has_result:
-        text = (
-            f"dropped: {switch.ingredient} could not be held against its off-switch, "
-            f"{titles[switch.off]}, which has no result"
-        )
-    else:
-        text = f"not judged: {switch.ingredient}, as {titles[switch.protocol]} has no result"
-    return Gate(switch, None, text)
+def _unjudged(switch: Switch, titles: Mapping[str, str], statuses: Mapping[str, str]) -> Gate:
+    key, did = switch.protocol, "not judged"
+    status = statuses.get(key)
+    if status is None:
+        key, did = switch.off, "dropped"
+        status = statuses[key]
+    elif status == "eliminated":
+        did = "dropped"
+    how = {"failed": "failed", "eliminated": "dropped out of the race"}.get(status, f"was {status}")
+    return Gate(switch, None, f"{did}: {switch.ingredient}, as {titles[key]} {how}")
 
 
 def _plain(value: float | str | None) -> float | str | None:

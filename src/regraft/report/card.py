@@ -15,7 +15,7 @@ from regraft.report.facts import (
     suspect_labels,
     task_facts,
 )
-from regraft.report.ladder import Row, ladder_of
+from regraft.report.ladder import Row, ingredients, ladder_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -122,13 +122,17 @@ def _ladder(record: Record) -> str:
     )
     rows = [_row(row) for row in ladder.rows]
     cares = "".join(f"\n\n{words.CARE} {plain(why)}" for why in ladder.cares)
-    return f"## The ladder\n\n{_table(heads, rows, len(rows))}{cares}"
+    held = ingredients(record)
+    gates = f"\n\n### Ingredients\n\n{_cells(held)}" if held else ""
+    return f"## The ladder\n\n{_table(heads, rows, len(rows))}{cares}{gates}"
 
 
 def _row(row: Row) -> tuple[str, ...]:
     name = f"**{plain(row.title)}** (winner)" if row.winner else plain(row.title)
     if row.ties and not row.winner:
         name += " (ties)"
+    if row.dropped:
+        name += " (dropped)"
     head = (str(row.number), name, row.role)
     if row.marks[0] is None:
         return (*head, f"{row.status}: {plain(row.reason)}", "", "", "", "")

@@ -35,7 +35,7 @@ from regraft.report.figures import (
     movement,
     reliability,
 )
-from regraft.report.ladder import all_scores, ladder_of
+from regraft.report.ladder import all_scores, ingredients, ladder_of
 from regraft.report.palette import css_variables, variable_of
 
 if TYPE_CHECKING:
@@ -122,6 +122,7 @@ def page_html(record: Mapping[str, Any]) -> str:
             ladder=ladder_of(record),
             pictures=pictures,
             all_scores=all_scores(record),
+            ingredients=ingredients(record),
             winner_scores=winner_scores(record),
             questions=question_tables(record),
             class_table=class_table(record),

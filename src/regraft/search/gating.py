@@ -35,6 +35,7 @@ def verdict_of(
         {one.protocol: one.probabilities for one in done},
         labels,
         titles={one.arm.key: one.arm.title for one in outcomes},
+        statuses={one.arm.key: one.status for one in outcomes if not one.is_done},
         metric=task.metric,
         costs=task.costs,
         seed=seed,

@@ -88,7 +88,9 @@ def held_against(
 ) -> list[Standing]:
     """Return who goes on beside those chosen, so that each ingredient meets its off-switch.
 
-    Of an off-switch as many learning rates go on as of the arm that is held against it, its best.
+    An arm and its off-switch go on together or drop out together: what regularises learns slowly
+    at first. Of the off-switch as many learning rates go on as of the arm, of the arm one at least;
+    their best.
 
     Args:
         chosen: Who goes on by merit.
@@ -101,12 +103,13 @@ def held_against(
     while not is_settled:
         is_settled = True
         for runs, off_runs in pairs:
-            missing = len(going & runs) - len(going & off_runs)
-            left = [one for one in ranked if one.run in off_runs - going]
-            for one in left[: max(0, missing)]:
-                going.add(one.run)
-                added.append(one)
-                is_settled = False
+            n_on, n_off = len(going & runs), len(going & off_runs)
+            waiting = [one for one in ranked if one.run in off_runs - going][: max(0, n_on - n_off)]
+            if n_off and not n_on:
+                waiting = [one for one in ranked if one.run in runs][:1]
+            going |= {one.run for one in waiting}
+            added += waiting
+            is_settled = is_settled and not waiting
     return added
 
 

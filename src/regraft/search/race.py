@@ -212,7 +212,7 @@ def race(
             chances_of = chances(standings, metric)
             to_share = [*shares, 1.0][rung + 1]
             chosen = _decision(standings, chances_of, metric, to_share, available)
-            chosen = _with_off_switches(chosen, standings, pairs)
+            chosen = _with_held_against(chosen, standings, pairs)
             around.ledger.decisions.decide(around.study, f"{_RUNG}{rung}", partial(dict, chosen))
         _drop(left, chosen)
         left = [one for one in left if one.run in chosen["promoted"]]
@@ -224,7 +224,7 @@ def dropped_out(decisions: Sequence[Decision], metric: str) -> dict[str, Dropped
     """Return, by run, what dropped out of a study's race; a run that had ended has a result."""
     found: dict[str, Dropped] = {}
     for rung in (one.value for one in decisions if one.key.startswith(_RUNG)):
-        by_merit = set(rung["promoted"]) - set(rung.get("off_switches", ()))
+        by_merit = set(rung["promoted"]) - set(rung.get("held_against", ()))
         worst = min(one["value"] for one in rung["standings"] if one["run"] in by_merit)
         for one in rung["standings"]:
             if one["run"] not in rung["promoted"] and not one["ended"]:
@@ -288,19 +288,19 @@ def _decision(
     }
 
 
-def _with_off_switches(
+def _with_held_against(
     chosen: dict[str, Any],
     standings: Sequence[Standing],
     pairs: Sequence[tuple[frozenset[str], frozenset[str]]],
 ) -> dict[str, Any]:
-    """Let go on with those chosen what their ingredients are held against."""
+    """Let those that are held against each other go on together."""
     going = [one for one in standings if one.run in chosen["promoted"]]
     runs = [one.run for one in held_against(going, standings, pairs)]
     if not runs:
         return chosen
-    reason = f"{chosen['reason']}; {len(runs)} more as off-switches of their ingredients"
+    reason = f"{chosen['reason']}; {len(runs)} more to tell what an optional ingredient does"
     promoted_too = [*chosen["promoted"], *runs]
-    return {**chosen, "promoted": promoted_too, "off_switches": runs, "reason": reason}
+    return {**chosen, "promoted": promoted_too, "held_against": runs, "reason": reason}
 
 
 def _shown(value: float, metric: str) -> str:
