@@ -108,8 +108,7 @@ def decide_verdict(
         seed: Of the resampling.
         gates: What became of the optional ingredients on these items.
     """
-    dropped = dropped_arms(gates)
-    standing = [arm for arm in arms if arm.protocol not in dropped]
+    standing = [arm for arm in arms if arm.protocol not in dropped_arms(gates)]
     sign = METRICS[metric].sign
     values = {
         arm.protocol: sign * mean_score(metric, arm.probabilities, labels, costs=costs)
