@@ -19,7 +19,7 @@ from regraft.evidence.movement import movement
 from regraft.evidence.task_card import task_card
 from regraft.evidence.verdict import confirm
 from regraft.search.grafting import describe
-from regraft.search.outcome import ArmOutcome, arm_result
+from regraft.search.outcomes import ArmOutcome, arm_result
 from regraft.search.trial import Trial
 from regraft.seeds import derive
 
@@ -146,6 +146,7 @@ def _arm(account: Account, outcome: ArmOutcome) -> ArmEvidence:
         + sum(one.seconds for one in outcome.dropped.values()),
         logits=np.stack(logits) if logits else None,
         test_logits=account.final.logits.get(outcome.arm.key),
+        test_seconds=account.final.seconds.get(outcome.arm.key),
         costs=_costs(account, outcome),
         movement=_movement(account, outcome),
         preflight=_preflight(account, outcome),

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from regraft.evidence.gates import judge_gates
 from regraft.evidence.verdict import Verdict, decide_verdict
-from regraft.search.outcome import ArmOutcome, arm_result
+from regraft.search.outcomes import ArmOutcome, arm_result
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -22,11 +22,13 @@ from regraft.search.advisor import (
     purse_of,
 )
 from regraft.search.arms import Arm, with_fit
+from regraft.search.compiling import arm_compiles
 from regraft.search.costs import CostModel, measure_forward
-from regraft.search.drive import Outcome, adjustments, drive
+from regraft.search.drive import Outcome, adjustments, drive, recorded
 from regraft.search.foresight import foresee_prefixes
 from regraft.search.gating import run_pairs, verdict_of, with_trained_off_switches
-from regraft.search.outcome import ArmOutcome
+from regraft.search.halving import racing_share
+from regraft.search.outcomes import ArmOutcome
 from regraft.search.race import Runner, dropped_out, race
 from regraft.search.stacking import arm_stack
 from regraft.search.trial import Trial, trial
@@ -40,7 +42,7 @@ if TYPE_CHECKING:
     from regraft.search.surroundings import Surroundings
     from regraft.tasks.task import Task
 
-NUMERICS_VERSION = 3
+NUMERICS_VERSION = 4
 """Part of every run's id; raised only when the same inputs give other numbers."""
 
 
@@ -56,6 +58,7 @@ class Ladder:
         self._data = [bench.run_data(task) for bench in around.benches]
         self.outcomes: list[ArmOutcome] = []
         self.standing: list[ArmOutcome] = []
+        self._costs: dict[str, CostModel] = {}
 
     def events(
         self, arms: Sequence[Arm], *, seeds: int, more_follows: bool = False
@@ -70,7 +73,7 @@ class Ladder:
         Raises:
             BudgetError: The budget does not hold even the controls.
         """
-        costs = {arm.key: self.cost(arm) for arm in arms}
+        costs = self._costs = {arm.key: self.cost(arm) for arm in arms}
         is_race = len(self._task.folds) == 1
         purse = purse_of(
             arms, budget=self._around.clock.budget, raced=is_race, more_follows=more_follows
@@ -168,8 +171,21 @@ class Ladder:
             },
         )
         job = replace(self.job(run, protocol, place=place, seed=seed), stack=stack)
+        job = replace(job, compiled=self._compiles(outcome, job))
         most = self._seconds_left(outcome)
         return (yield from drive(self._around, job, most_seconds=most, with_weights=with_weights))
+
+    def _compiles(self, outcome: ArmOutcome, job: Job) -> bool:
+        """Whether a run is compiled: where that repays itself in what it is expected to train."""
+        arm, around = outcome.arm, self._around
+        ended = recorded(around.ledger, around.study, job.run)
+        if ended or not arm.is_trained or job.stack or arm.key not in self._costs:
+            return False
+        racing = [o for o in self.outcomes if o.arm.role == "candidate" and o.admission.admitted]
+        is_raced = outcome in racing and len(self._task.folds) == 1
+        n = sum(len(one.admitted_candidates()) for one in racing)
+        seconds = self._costs[arm.key].run(job.protocol) * (racing_share(n) if is_raced else 1.0)
+        return arm_compiles(around, arm.key, job, seconds=seconds)
 
     def _seconds_left(self, outcome: ArmOutcome) -> float:
         """Return the seconds that an arm may still take: from scratch, a third of the budget."""
@@ -244,8 +260,14 @@ class Ladder:
             jobs.append(self.job(run, protocol, place=place, seed=seed))
         joint, found = None, []
         if outcome.arm.is_trained:
-            most = self.cost(outcome.arm).peak_memory_bytes
-            joint = arm_stack(self._around, outcome.arm.key, jobs, run_bytes=most)
+            cost = self._costs[outcome.arm.key]
+            joint = arm_stack(
+                self._around,
+                outcome.arm.key,
+                jobs,
+                step_seconds=cost.step(outcome.arm.candidates[0]),
+                run_bytes=cost.peak_memory_bytes,
+            )
         for candidate, job in zip(candidates, jobs, strict=True):
             stack = joint if joint is not None and job.run in joint.runs else None
             start = partial(self.run, outcome, job.protocol, repetition=0, stack=stack)
@@ -272,11 +294,13 @@ class Ladder:
         if not outcome.arm.is_from_scratch:
             return True
         left = self._seconds_left(outcome)
-        reason = f"{left:.0f} s of its third of the budget are left"
         value = self._around.ledger.decisions.decide(
             self._around.study,
             f"rate/{outcome.arm.key}/{candidate['rate']['peak']:g}",
-            lambda: {"admitted": left > 0, "reason": reason},
+            lambda: {
+                "admitted": left > 0,
+                "reason": f"{left:.0f} s of its third of the budget are left",
+            },
         )
         return bool(value["admitted"])
 

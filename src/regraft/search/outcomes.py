@@ -1,4 +1,4 @@
-"""What became of an arm: its runs, the learning rate chosen, and what the verdict needs of it."""
+"""What became of the arms of a study."""
 
 from __future__ import annotations
 
@@ -9,13 +9,15 @@ import numpy as np
 
 from regraft.evidence.verdict import ArmResult
 from regraft.measure.metrics import METRICS, softmax
-from regraft.search.advisor import Admission
-from regraft.search.arms import Arm, with_fit
-from regraft.search.drive import Outcome
-from regraft.search.race import Dropped
+from regraft.search.arms import with_fit
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from regraft.search.advisor import Admission
+    from regraft.search.arms import Arm
+    from regraft.search.drive import Outcome
+    from regraft.search.race import Dropped
 
 
 @dataclass(slots=True, eq=False)
