@@ -50,6 +50,7 @@ class Rows:
         notes: What was guessed.
         label_column: Where the labels were found; empty where folders say them.
         columns: The columns of a table, as named or guessed.
+        metadata: The values of its other columns, by name; None where a part has no such column.
     """
 
     kind: InputKind
@@ -62,6 +63,7 @@ class Rows:
     notes: list[str] = field(default_factory=list)
     label_column: str = ""
     columns: Columns = field(default_factory=Columns)
+    metadata: dict[str, list[Any]] = field(default_factory=dict)
 
     def extend(self, other: Rows) -> None:
         """Add the rows of another part of the same data.
@@ -74,6 +76,9 @@ class Rows:
                 f"these are {other.kind}s, those of other parts are {self.kind}s. Give one kind.",
                 where=other.ids[0],
             )
+        for name in {**self.metadata, **other.metadata}:
+            mine = self.metadata.setdefault(name, [None] * len(self.ids))
+            mine += other.metadata.get(name, [None] * len(other.ids))
         self.inputs += other.inputs
         self.labels += other.labels
         self.ids += other.ids
@@ -90,3 +95,4 @@ class Rows:
         self.parts = [self.parts[i] for i in rows]
         self.groups = [self.groups[i] for i in rows] if self.groups else []
         self.times = [self.times[i] for i in rows] if self.times else []
+        self.metadata = {name: [values[i] for i in rows] for name, values in self.metadata.items()}

@@ -118,6 +118,8 @@ def rows_of_frame(
     rows.groups = _groups(frame[group], where) if group else []
     rows.times = _times(frame[time], where) if time else []
     rows.columns = Columns(source, label, group, time)
+    others = [name for name in frame.columns if name not in {*taken, source, label}]
+    rows.metadata = {name: frame[name].tolist() for name in others}
     rows.notes = notes
     return rows
 

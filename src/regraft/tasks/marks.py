@@ -1,0 +1,160 @@
+"""Marks: a corner or a spot at the edge of the images that gives a class away."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from regraft.seeds import numpy_generator
+
+Array = np.ndarray[Any, Any]
+
+_CELLS = 8  # a side; a cell is an eighth of the image
+_STRENGTHS = (1e-3, 1e-2, 1e-1)
+_LEAST_ROWS, _MOST_ROWS = 40, 4000
+_PERMUTATIONS = 99
+_NAMED = 3
+
+# What a cell explains of a class, out of fold, beyond what the median cell of the border does.
+# Corners of clean photographs and drawings stay below 0.1; at the middle of an edge objects reach
+# in, and explain 0.3 of the guitars among sketches.
+_CORNER, _EDGE = 0.2, 0.5
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Mark:
+    """A place that gives a class away.
+
+    Attributes:
+        place: ``top left corner``, ``bottom edge`` …
+        label: The class.
+        explained: Share of the variance of its indicator that the place explains, left one out.
+        elsewhere: The same of the median place along the border.
+        rows: The items of the class that most look marked.
+    """
+
+    place: str
+    label: int
+    explained: float
+    elsewhere: float
+    rows: tuple[int, ...]
+
+
+def find_marks(thumbnails: Array, labels: Array, *, seed: int = 0) -> list[Mark]:
+    """Return the marks, at most one a class.
+
+    Each of the 28 cells along the border predicts each class by ridge regression on its 64 grey
+    values, left one out in closed form. Light and backgrounds inform all cells about alike; a mark
+    one far more than the others. It must also beat the best cell on 99 permutations of the labels.
+
+    Args:
+        thumbnails: Grey, (n, 64, 64). Evenly spaced rows are taken beyond 4,000.
+        labels: Class of each, (n,). None but of items that train and validate.
+        seed: Seed of the permutations.
+    """
+    taken = np.linspace(0, len(labels) - 1, min(len(labels), _MOST_ROWS)).astype(np.int64)
+    if len(taken) < _LEAST_ROWS:
+        return []
+    pictures, classes = thumbnails[taken], np.unique(labels[taken])
+    targets = (labels[taken][:, None] == classes).astype(np.float64)
+    cells = [_Cell(pictures, *place) for place in _border()]
+    explained = np.maximum([cell.explained(targets) for cell in cells], 0.0)  # (28, C)
+    elsewhere = np.median(explained, axis=0)
+    least = np.array([_CORNER if cell.is_corner else _EDGE for cell in cells])
+    excess = explained - elsewhere - least[:, None]
+    found = []
+    for column in np.flatnonzero(excess.max(axis=0) >= 0):
+        cell = int(excess[:, column].argmax())
+        target = targets[:, column]
+        if explained[cell, column] <= _by_chance(cells, target, seed=seed):
+            continue
+        scores = np.where(target > 0, cells[cell].fitted(target), -np.inf)
+        first = np.argsort(-scores, kind="stable")[:_NAMED]
+        found.append(
+            Mark(
+                cells[cell].place,
+                int(classes[column]),
+                float(explained[cell, column]),
+                float(elsewhere[column]),
+                tuple(int(taken[row]) for row in first),
+            )
+        )
+    return found
+
+
+def left_out_explained(features: Array, targets: Array, strengths: tuple[float, ...]) -> Array:
+    """Return the best share of variance that ridge regression explains, left one out.
+
+    1 − Σ(y − ŷ)² / Σ(y − ȳ)², where ŷ and the mean ȳ are of the other rows.
+
+    Args:
+        features: (n, d), n ≥ 2.
+        targets: (n, m), none constant.
+        strengths: Ridge penalties, per row; the best is taken for each target.
+
+    Returns:
+        (m,), at most 1.
+    """
+    return _Ridge(features).explained(targets, strengths)
+
+
+class _Ridge:
+    """Ridge regression with an unpenalised intercept, for many targets and penalties."""
+
+    def __init__(self, features: Array) -> None:
+        centred = features - features.mean(axis=0)
+        values, vectors = np.linalg.eigh(centred.T @ centred)
+        kept = values > 1e-9 * max(float(values.max(initial=0.0)), 1.0)
+        self._values = values[kept]
+        self._basis = centred @ (vectors[:, kept] / np.sqrt(self._values))  # (n, r), orthonormal
+
+    def fitted(self, targets: Array, strength: float) -> Array:
+        mean = targets.mean(axis=0)
+        kept = self._values / (self._values + strength * len(self._basis))
+        along = (self._basis.T @ (targets - mean)).T * kept
+        fitted: Array = mean + self._basis @ along.T
+        return fitted
+
+    def explained(self, targets: Array, strengths: tuple[float, ...]) -> Array:
+        n = len(targets)
+        spread = (((targets - targets.mean(axis=0)) * (n / (n - 1))) ** 2).sum(axis=0)
+        best = np.full(targets.shape[1], -np.inf)
+        for strength in strengths:
+            kept = self._values / (self._values + strength * n)
+            leverage = 1 / n + (self._basis**2) @ kept
+            errors = (targets - self.fitted(targets, strength)) / (1 - leverage)[:, None]
+            best = np.maximum(best, 1 - (errors**2).sum(axis=0) / spread)
+        return best
+
+
+class _Cell:
+    """One cell of the border: its place and what its grey values explain."""
+
+    def __init__(self, pictures: Array, row: int, column: int) -> None:
+        size = pictures.shape[-1] // _CELLS
+        part = pictures[:, row * size : (row + 1) * size, column * size : (column + 1) * size]
+        self._ridge = _Ridge(part.reshape(len(pictures), -1) / float(size**2))
+        ends = {0: "top", _CELLS - 1: "bottom"}, {0: "left", _CELLS - 1: "right"}
+        names = [name for name in (ends[0].get(row), ends[1].get(column)) if name]
+        self.is_corner = len(names) > 1
+        self.place = " ".join([*names, "corner" if self.is_corner else "edge"])
+
+    def explained(self, targets: Array) -> Array:
+        return self._ridge.explained(targets, _STRENGTHS)
+
+    def fitted(self, target: Array) -> Array:
+        return self._ridge.fitted(target[:, None], _STRENGTHS[0])[:, 0]
+
+
+def _border() -> list[tuple[int, int]]:
+    ends = (0, _CELLS - 1)
+    return [(r, c) for r in range(_CELLS) for c in range(_CELLS) if r in ends or c in ends]
+
+
+def _by_chance(cells: list[_Cell], target: Array, *, seed: int) -> float:
+    """Return the most that any cell explains of 99 permutations of a class."""
+    random = numpy_generator(seed, "marks")
+    permuted = np.stack([random.permutation(target) for _ in range(_PERMUTATIONS)], axis=1)
+    return max(float(cell.explained(permuted).max()) for cell in cells)
