@@ -183,7 +183,8 @@ def _tells(one: Telling, classes: tuple[str, ...]) -> str:
 
 def _marks(divided: Divided, inspection: Inspection) -> Iterator[str]:
     rows = divided.labelled
-    looks = [(i, look) for i in rows if (look := inspection.seen[i].look) is not None]
+    # Glyphs of a few pixels fill their corners: there the corner is the thing itself.
+    looks = [(i, look) for i in rows if (look := inspection.seen[i].look) and look.is_large]
     if not looks:
         return
     chosen = np.array([i for i, _ in looks])

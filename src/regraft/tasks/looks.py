@@ -36,19 +36,23 @@ class Look:
 
     Attributes:
         thumbnail: Grey values, uint8 (64, 64); sides are stretched to a square.
-        is_telling: Whether it is large and varied enough to be told from others by it.
+        is_large: Whether both sides have 30 pixels.
     """
 
     thumbnail: Array
-    is_telling: bool
+    is_large: bool
+
+    @property
+    def is_telling(self) -> bool:
+        """Whether it is large and varied enough to be told from others by its thumbnail."""
+        return self.is_large and float(self.thumbnail.std()) >= _FLAT
 
 
 def look_at(image: Array) -> Look:
     """Return the glance at an image, uint8 (H, W, 3)."""
     grey = Image.fromarray(image).convert("L")
     thumbnail = np.asarray(grey.resize((SIDE, SIDE), Image.Resampling.BILINEAR), np.uint8)
-    is_large = min(image.shape[:2]) >= _SMALLEST_SIDE
-    return Look(thumbnail, is_large and float(thumbnail.std()) >= _FLAT)
+    return Look(thumbnail, min(image.shape[:2]) >= _SMALLEST_SIDE)
 
 
 def near_pairs(looks: Sequence[Look]) -> Iterator[Array]:
