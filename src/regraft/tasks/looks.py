@@ -24,7 +24,7 @@ _ALIKE = 0.98  # of real pairs: other takes of one scene reach 0.975, crops of 2
 # 1 pair in 5,000 passes both, and of copies cropped by 2 % all do.
 _COARSE_SIDE, _COARSE = 8, 0.85
 _MIDDLE_SIDE, _MIDDLE = 16, 0.78
-_MOST_PARTNERS = 32
+_MOST_PARTNERS = 8
 _ROWS, _COLUMNS = 256, 4096
 _CHUNK = 256
 _DENSE = 0.03  # share of pairs above which all are tried in one product, which is faster
@@ -59,7 +59,7 @@ def near_pairs(looks: Sequence[Look]) -> Iterator[Array]:
     """Yield arrays (m, 2) of pairs of near duplicates: saved again, rescaled, cropped by a little.
 
     Every two images are compared coarsely; what passes is registered (`agreement`). Of the later
-    images that one looks like, the 32 most alike are tried, so that the work after the sieve grows
+    images that one looks like, the 8 most alike are tried, so that the work after the sieve grows
     with n; a burst of alike frames is still joined, each frame with one after it.
 
     Args:
@@ -119,7 +119,7 @@ class _Sieve:
 
 
 def _best(pairs: Array, scores: Array) -> Array:
-    """Return the 32 best pairs of each first image, sorted."""
+    """Return the 8 best pairs of each first image, sorted."""
     order = np.lexsort((-scores, pairs[:, 0]))
     pairs = pairs[order]
     begins = np.searchsorted(pairs[:, 0], pairs[:, 0])

@@ -43,12 +43,12 @@ class Mark:
 
 
 def find_marks(thumbnails: Array, labels: Array, *, seed: int = 0) -> list[Mark]:
-    """Return the marks, at most one a class.
+    """Return the marks, at most one a corner: that of the class it tells best.
 
     Each of the 28 cells along the border predicts each class by ridge regression on its 64 grey
     values, left one out in closed form. Light and backgrounds inform all cells about alike; a mark
     informs its corner far more than the rest. It must also beat the best cell on 99 permutations of
-    the labels. Classes of fewer than 20 items are passed over.
+    the labels. Classes of fewer than 20 items, or 20 others, are passed over.
 
     Args:
         thumbnails: Grey, (n, 64, 64). Evenly spaced rows are taken beyond 4,000.
@@ -57,7 +57,7 @@ def find_marks(thumbnails: Array, labels: Array, *, seed: int = 0) -> list[Mark]
     """
     taken = np.linspace(0, len(labels) - 1, min(len(labels), _MOST_ROWS)).astype(np.int64)
     classes, counts = np.unique(labels[taken], return_counts=True)
-    classes = classes[(counts >= _LEAST_OF_CLASS) & (counts < len(taken))]
+    classes = classes[np.minimum(counts, len(taken) - counts) >= _LEAST_OF_CLASS]
     if not len(classes):
         return []
     pictures = thumbnails[taken]
@@ -67,20 +67,20 @@ def find_marks(thumbnails: Array, labels: Array, *, seed: int = 0) -> list[Mark]
     elsewhere = np.median(explained, axis=0)
     corners = [i for i, cell in enumerate(cells) if cell.is_corner]
     found = []
-    for column in np.flatnonzero(explained[corners].max(axis=0) - elsewhere >= _EXCESS):
-        cell = corners[int(explained[corners, column].argmax())]
-        target = targets[:, column]
-        if explained[cell, column] <= _by_chance(cells, target, seed=seed):
+    for cell in corners:
+        column = int((explained[cell] - elsewhere).argmax())
+        if explained[cell, column] - elsewhere[column] < _EXCESS:
             continue
-        scores = np.where(target > 0, cells[cell].fitted(target), -np.inf)
-        first = np.argsort(-scores, kind="stable")[:_NAMED]
+        if explained[cell, column] <= _by_chance(cells, targets[:, column], seed=seed):
+            continue
+        label, rows = cells[cell].marked(targets[:, column], labels[taken])
         found.append(
             Mark(
                 cells[cell].place,
-                int(classes[column]),
+                label,
                 float(explained[cell, column]),
                 float(elsewhere[column]),
-                tuple(int(taken[row]) for row in first),
+                tuple(int(taken[row]) for row in rows),
             )
         )
     return found
@@ -137,7 +137,8 @@ class _Cell:
     def __init__(self, pictures: Array, row: int, column: int) -> None:
         size = pictures.shape[-1] // _CELLS
         part = pictures[:, row * size : (row + 1) * size, column * size : (column + 1) * size]
-        self._ridge = _Ridge(part.reshape(len(pictures), -1) / float(size**2))
+        self._grey = part.reshape(len(pictures), -1) / float(size**2)
+        self._ridge = _Ridge(self._grey)
         last = _CELLS - 1
         self.is_corner = row in (0, last) and column in (0, last)
         self.place = f"{'bottom' if row else 'top'} {'right' if column else 'left'} corner"
@@ -145,8 +146,24 @@ class _Cell:
     def explained(self, targets: Array) -> Array:
         return self._ridge.explained(targets, _STRENGTHS)
 
-    def fitted(self, target: Array) -> Array:
-        return self._ridge.fitted(target[:, None], _STRENGTHS[0])[:, 0]
+    def marked(self, target: Array, labels: Array) -> tuple[int, Array]:
+        """Return the class that is marked and the rows of it that most look so.
+
+        What a cell tells of a class it tells of the others too. Of the two sides of the fitted
+        indicator the marked one varies less in grey values, for a mark covers what differs.
+        """
+        fitted = self._ridge.fitted(target[:, None], _STRENGTHS[0])[:, 0]
+        middle = (fitted.max() + fitted.min()) / 2
+        sides = [np.flatnonzero(fitted > middle), np.flatnonzero(fitted <= middle)]
+        spreads = [self._grey[side].var(axis=0).mean() for side in sides]
+        is_low = spreads[1] < spreads[0]
+        side = sides[int(is_low)]
+        names, counts = np.unique(labels[side], return_counts=True)
+        whole = np.array([(labels == name).sum() for name in names])
+        label = names[int((counts / whole).argmax())]
+        members = side[labels[side] == label]
+        order = np.argsort(fitted[members] if is_low else -fitted[members], kind="stable")
+        return int(label), members[order[:_NAMED]]
 
 
 def _border() -> list[tuple[int, int]]:

@@ -17,8 +17,8 @@ _RIDGE = 1e-4  # keeps the normal equations of flat pictures solvable
 
 def halved(pictures: Array) -> Array:
     """Return pictures (m, s, s) averaged over 2 × 2 pixels, (m, s/2, s/2)."""
-    m, side, _ = pictures.shape
-    half: Array = pictures.reshape(m, side // 2, 2, side // 2, 2).mean(axis=(2, 4))
+    rows = pictures[:, ::2] + pictures[:, 1::2]
+    half: Array = (rows[:, :, ::2] + rows[:, :, 1::2]) * np.float32(0.25)
     return half
 
 
@@ -41,11 +41,10 @@ def agreement(one: Array, two: Array, *, enough: float = 1.0) -> Array:
         Lucas & Kanade, An Iterative Image Registration Technique, IJCAI 1981.
     """
     target = halved(two)
-    best = np.full(len(one), -1.0)
-    rows, place = np.arange(len(one)), np.zeros((len(one), 4), np.float32)
     half = halved(one)
-    best[rows], _ = _search(half, target, place, best, shrink=False)
-    rows, place = rows[best < enough], place[best < enough]
+    best = _correlation(half, target, np.ones(half.shape[1:], bool))
+    rows = np.flatnonzero(best < enough)
+    place = np.zeros((len(rows), 4), np.float32)
     tiny, tiny_target = halved(half), halved(target)
     for _ in range(_STEPS):
         _, place = _search(tiny[rows], tiny_target[rows], place, best[rows], shrink=False)
@@ -98,7 +97,7 @@ def _is_inside(at: Array, side: int) -> Array:
 
 def _correlation(one: Array, two: Array, inside: Array) -> Array:
     weight = inside.astype(np.float32)
-    n = np.maximum(weight.sum(axis=(1, 2), keepdims=True), 1.0)
+    n = np.maximum(weight.sum(axis=(-2, -1), keepdims=True), 1.0)
     one = (one - (one * weight).sum(axis=(1, 2), keepdims=True) / n) * weight
     two = (two - (two * weight).sum(axis=(1, 2), keepdims=True) / n) * weight
     norm = np.sqrt((one * one).sum(axis=(1, 2)) * (two * two).sum(axis=(1, 2)))
