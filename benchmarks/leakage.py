@@ -17,6 +17,7 @@ import importlib.util
 import io
 import json
 import os
+import re
 import tempfile
 import time
 from collections import defaultdict
@@ -130,29 +131,32 @@ def scaled(image: Image.Image, factor: float) -> Image.Image:
     return image.resize(size, Image.Resampling.BICUBIC)
 
 
-def image_changes() -> Iterator[tuple[str, str, Callable[[Image.Image, Any], Image.Image]]]:
-    """Yield kind, strength and change."""
-    yield "image: exact", "copy *", lambda image, _: image
+def image_changes(name: str) -> Iterator[tuple[str, str, Callable[[Image.Image, Any], Any]]]:
+    """Yield kind, strength and change. What is below 30 pixels is compared exactly only."""
+    is_small = name == "cifar10_small"
+    of = "32 px image" if is_small else "image"
+    yield f"{of}: exact", "copy *", lambda image, _: image
     for q in (90, 70, 50, 30, 10):
         star = " *" * (q >= 50)
-        yield "image: saved as JPEG", f"quality {q}{star}", lambda image, _, q=q: as_jpeg(image, q)
+        yield f"{of}: saved as JPEG", f"quality {q}{star}", lambda image, _, q=q: as_jpeg(image, q)
     for share in (0.01, 0.02, 0.04, 0.06):
         star = " *" * (share <= 0.02)
         change = lambda image, random, share=share: cropped(image, share, random)  # noqa: E731
-        yield "image: cropped", f"{share:.0%}{star}", change
+        yield f"{of}: cropped", f"{share:.0%}{star}", change
     for factor in (0.25, 0.5, 0.75, 1.5, 2.0):
-        star = " *" * (factor >= 0.5)
+        star = " *" * (factor >= (1 if is_small else 0.5))
         change = lambda image, _, factor=factor: scaled(image, factor)  # noqa: E731
-        yield "image: rescaled", f"× {factor:g}{star}", change
+        yield f"{of}: rescaled", f"× {factor:g}{star}", change
     yield (
-        "image: all three",
+        f"{of}: all three",
         "2 %, × 0.5, quality 50",
         lambda image, random: as_jpeg(scaled(cropped(image, 0.02, random), 0.5), 50),
     )
 
 
 def without_signs(text: str) -> str:
-    return "".join(c for c in text if c.isalnum() or c.isspace())
+    """Drop punctuation, but not within numbers: 1.5 and 15 are no copies."""
+    return re.sub(r"(?<!\d)[^\w\s$+<=>|~^`]|[^\w\s$+<=>|~^`](?!\d)", "", text)
 
 
 def one_word_less(text: str, random: np.random.Generator) -> str:
@@ -178,6 +182,11 @@ TEXT_CHANGES: list[tuple[str, str, Callable[[str, np.random.Generator], str]]] =
     ),
     ("text: punctuation", "added *", lambda text, _: f"“{text.replace(' ', ', ')}”!"),
     ("text: punctuation", "removed *", lambda text, _: without_signs(text)),
+    (
+        "text: punctuation",
+        "all but letters and digits removed",
+        lambda text, _: "".join(c for c in text if c.isalnum() or c.isspace()),
+    ),
     ("text: all three", "upper, spaced, no signs *", lambda t, _: without_signs(t).upper() + " !"),
     ("text: one word less", "by chance", one_word_less),
 ]
@@ -235,7 +244,9 @@ def drill_images(data: Path, seeds: range, found: Found) -> None:
         whole = images(data, name)
         for seed in seeds:
             pair = some(whole, n, seed)
-            changes = [(kind, text, of_pixels(change)) for kind, text, change in image_changes()]
+            changes = [
+                (kind, text, of_pixels(change)) for kind, text, change in image_changes(name)
+            ]
             drill_copies(pair, changes, seed, found)
             drill_marks(pair, seed, found)
 

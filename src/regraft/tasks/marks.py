@@ -73,11 +73,16 @@ def find_marks(thumbnails: Array, labels: Array, *, seed: int = 0) -> list[Mark]
             continue
         if explained[cell, column] <= _by_chance(cells, targets[:, column], seed=seed):
             continue
-        label, rows = cells[cell].marked(targets[:, column], labels[taken])
+        is_marked, order = cells[cell].marked(targets[:, column])
+        if not is_marked and len(classes) == 2 == len(np.unique(labels)):
+            column = 1 - column
+        else:
+            order = order if is_marked else order[::-1]
+        rows = order[targets[order, column] > 0][:_NAMED]
         found.append(
             Mark(
                 cells[cell].place,
-                label,
+                int(classes[column]),
                 float(explained[cell, column]),
                 float(elsewhere[column]),
                 tuple(int(taken[row]) for row in rows),
@@ -146,24 +151,25 @@ class _Cell:
     def explained(self, targets: Array) -> Array:
         return self._ridge.explained(targets, _STRENGTHS)
 
-    def marked(self, target: Array, labels: Array) -> tuple[int, Array]:
-        """Return the class that is marked and the rows of it that most look so.
+    def marked(self, target: Array) -> tuple[bool, Array]:
+        """Return whether the class is marked, not the rest, and the order in which rows look so.
 
-        What a cell tells of a class it tells of the others too. Of the two sides of the fitted
-        indicator the marked one varies less in grey values, for a mark covers what differs.
+        What a cell tells of one of two classes it tells of the other. Of the two sides of the
+        fitted indicator the marked one varies less in grey values, for a mark covers what differs.
         """
         fitted = self._ridge.fitted(target[:, None], _STRENGTHS[0])[:, 0]
-        middle = (fitted.max() + fitted.min()) / 2
-        sides = [np.flatnonzero(fitted > middle), np.flatnonzero(fitted <= middle)]
-        spreads = [self._grey[side].var(axis=0).mean() for side in sides]
-        is_low = spreads[1] < spreads[0]
-        side = sides[int(is_low)]
-        names, counts = np.unique(labels[side], return_counts=True)
-        whole = np.array([(labels == name).sum() for name in names])
-        label = names[int((counts / whole).argmax())]
-        members = side[labels[side] == label]
-        order = np.argsort(fitted[members] if is_low else -fitted[members], kind="stable")
-        return int(label), members[order[:_NAMED]]
+        is_high = fitted > _cut(fitted)
+        spreads = [float(self._grey[side].var(axis=0).mean()) for side in (is_high, ~is_high)]
+        is_marked = spreads[0] <= spreads[1]
+        return is_marked, np.argsort(-fitted if is_marked else fitted, kind="stable")
+
+
+def _cut(values: Array) -> float:
+    """Return where values (n,), n ≥ 2, are best cut in two: least squares within (Otsu, 1979)."""
+    ordered = np.sort(values)
+    below, count = np.cumsum(ordered)[:-1], np.arange(1, len(ordered))
+    between = below**2 / count + (ordered.sum() - below) ** 2 / (len(ordered) - count)
+    return float(ordered[int(between.argmax())])
 
 
 def _border() -> list[tuple[int, int]]:
