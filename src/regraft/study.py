@@ -7,8 +7,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, final
 
-import numpy as np
-
 from regraft.backbones.loading import load_backbone
 from regraft.config.loading import validate_data
 from regraft.config.spec import resolved
@@ -18,7 +16,7 @@ from regraft.deploy.predictor import GraftPredictor
 from regraft.engine.device import choose_device
 from regraft.engine.meter import share_of_free
 from regraft.evidence.criterion import parse_target
-from regraft.evidence.record import BudgetPoint, build_record
+from regraft.evidence.record import build_record
 from regraft.features.store import Cache
 from regraft.hashing import digest_json
 from regraft.ledger.ledger import Ledger
@@ -29,14 +27,7 @@ from regraft.search.account import Account, evidence_of
 from regraft.search.arms import Arm, check_depths, check_kinds, study_arms
 from regraft.search.bench import Bench
 from regraft.search.clock import Clock
-from regraft.search.final import (
-    Final,
-    arm_logits,
-    finalists,
-    open_sealed,
-    run_logits,
-    weights_of_finalists,
-)
+from regraft.search.final import final_evaluation, finalists, weights_of_finalists
 from regraft.search.grafting import winner_graft
 from regraft.search.label_efficiency import BudgetRun, budget_events, efficiency_arms
 from regraft.search.ladder import Ladder
@@ -286,7 +277,14 @@ class Study:
             self.ledger.decisions.decide(study, "verdict", lambda: _verdict_json(verdict))
             budget_runs = yield from self._budget_runs(ladder, around)
             yield from weights_of_finalists(ladder, verdict, self.ledger)
-            final, points = self._final(ladder, verdict, budget_runs)
+            final, points = final_evaluation(
+                self.ledger,
+                study,
+                task=self.pool,
+                benches=self._benches(self.pool.sealed.inputs),
+                finalists=finalists(ladder.outcomes, verdict),
+                budget_runs=budget_runs,
+            )
             clock.save()
             self._keep(
                 Account(
@@ -342,24 +340,6 @@ class Study:
                 seed=derive(self.spec.seed, "labels"),
             )
         )
-
-    def _final(
-        self, ladder: Ladder, verdict: Verdict, budget_runs: Sequence[BudgetRun]
-    ) -> tuple[Final, list[BudgetPoint]]:
-        """Predict the sealed inputs with all that is to be scored; then, once, open the labels."""
-        benches = self._benches(self.pool.sealed.inputs)
-        chosen = finalists(ladder.outcomes, verdict)
-        logits = {one.arm.key: arm_logits(self.ledger, one, benches, self.task) for one in chosen}
-        grouped: dict[tuple[str, int, int], list[np.ndarray[Any, Any]]] = {}
-        for run in budget_runs:
-            bench = benches[run.backbone]
-            scores = run_logits(self.ledger, run.run, run.protocol, bench, self.task)
-            grouped.setdefault((run.arm, run.per_class, run.n_labels), []).append(scores)
-        points = [
-            BudgetPoint(arm, per_class, n, np.stack(all_scores))
-            for (arm, per_class, n), all_scores in grouped.items()
-        ]
-        return open_sealed(self.ledger, self.id, self.pool, logits), points
 
     def _keep(self, account: Account) -> None:
         """Write the record and the graft, prove it in a fresh process, free what lost."""

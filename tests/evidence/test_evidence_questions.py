@@ -8,13 +8,11 @@ import numpy as np
 import pytest
 
 from regraft.evidence.arm import ArmEvidence, Part
-from regraft.evidence.questions import (
-    can_it_be_trusted,
-    did_it_help,
-    how_many_labels,
-    transferred,
-    was_it_faster,
-)
+from regraft.evidence.questions.asked import transferred
+from regraft.evidence.questions.can_it_be_trusted import can_it_be_trusted
+from regraft.evidence.questions.did_it_help import did_it_help
+from regraft.evidence.questions.how_many_labels import how_many_labels
+from regraft.evidence.questions.was_it_faster import was_it_faster
 from regraft.evidence.verdict import CANDIDATE, WITHOUT_FINE_TUNING, WITHOUT_TRANSFER
 from regraft.measure.metrics import METRICS
 

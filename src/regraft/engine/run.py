@@ -294,6 +294,7 @@ def _summary(
         "stages": stages,
         "convergence": _convergence(job, stages),
         **stacking(job),
+        **({"compiled": True} if job.compiled else {}),
         **meter.figures(),
     }
 

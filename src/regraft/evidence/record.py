@@ -2,74 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from regraft.evidence import questions
-from regraft.evidence.arm import ArmEvidence, Part, arm_json, comparison_json, higher_is_better
+from regraft.evidence.arm import ArmEvidence, arm_json, comparison_json, higher_is_better
 from regraft.evidence.best import best_json
 from regraft.evidence.criterion import judge, parse_target
+from regraft.evidence.label_curves import label_efficiency
+from regraft.evidence.questions import asking
 from regraft.evidence.verdict import sentence
-from regraft.measure.intervals import interval
-from regraft.measure.metrics import METRICS, softmax
-from regraft.measure.resampling import mean_score
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    import numpy as np
-
-    from regraft.evidence.verdict import Confirmation, Verdict
-    from regraft.tasks.task import Task
+    from regraft.evidence.gathered import Evidence
 
 SCHEMA_VERSION = 1
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class BudgetPoint:
-    """Test logits of one arm at one label budget, shape (seeds, m, C)."""
-
-    arm: str
-    per_class: int
-    n_labels: int
-    logits: np.ndarray[Any, Any]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Evidence:
-    """All that a record is made of.
-
-    Attributes:
-        study: The record's ``study`` part, complete.
-        task: The task; `task_card` is the record's ``task`` part.
-        arms: Every arm, in the order in which they ran.
-        validation: Labels on which the verdict was reached.
-        test: Labels of the sealed part, once opened; `test_items` are its items.
-        budget_points: Runs at other label budgets.
-        decisions: Recorded decisions, as {seq, key, text}.
-        configuration: The resolved study.
-        parameters_total: Parameters by backbone index; None stands for no backbone.
-    """
-
-    study: Mapping[str, Any]
-    task: Task
-    task_card: Mapping[str, Any]
-    arms: Sequence[ArmEvidence]
-    validation: Part
-    verdict: Verdict
-    confirmation: Confirmation | None
-    test: Part | None
-    test_items: Any
-    temperature: float
-    budget_points: Sequence[BudgetPoint]
-    histories: Mapping[str, Sequence[Mapping[str, Any]]]
-    decisions: Sequence[Mapping[str, Any]]
-    configuration: Mapping[str, Any]
-    reproduce: Sequence[str]
-    openings: int
-    parameters_total: Mapping[str, int]
 
 
 def build_record(evidence: Evidence) -> dict[str, Any]:
@@ -84,7 +31,7 @@ def build_record(evidence: Evidence) -> dict[str, Any]:
         "confirmed": confirmed,
         "reasons": list(evidence.verdict.reasons),
     }
-    efficiency = _label_efficiency(evidence)
+    curves = label_efficiency(evidence)
     record = {
         "schema": SCHEMA_VERSION,
         "study": {**evidence.study, "metric": metric, "higher_is_better": higher_is_better(metric)},
@@ -99,8 +46,8 @@ def build_record(evidence: Evidence) -> dict[str, Any]:
             "graft": None,
             **_best(evidence, winner),
         },
-        "label_efficiency": efficiency,
-        "questions": _questions(evidence, winner, efficiency),
+        "label_efficiency": curves,
+        "questions": asking.answers(evidence, winner, curves),
         "decisions": list(evidence.decisions),
         "configuration": yaml.safe_dump(dict(evidence.configuration), sort_keys=False),
         "reproduce": list(evidence.reproduce),
@@ -145,44 +92,6 @@ def _best(evidence: Evidence, winner: ArmEvidence) -> dict[str, Any]:
     )
 
 
-def _questions(
-    evidence: Evidence, winner: ArmEvidence, efficiency: Mapping[str, Any] | None
-) -> list[dict[str, Any]]:
-    """Return the questions that this study can answer, each with its answers."""
-    metric, test = evidence.task.metric, evidence.test
-    values = {
-        arm.key: METRICS[metric].sign
-        * mean_score(
-            metric,
-            softmax(arm.logits),
-            evidence.validation.labels,
-            costs=evidence.validation.costs,
-        )
-        for arm in evidence.arms
-        if arm.logits is not None
-    }
-    ours = questions.transferred(evidence.arms, winner.key, values)
-    if test is None or ours is None:
-        return []
-    arms, found = evidence.arms, list[tuple[str, str, list[dict[str, Any]]]]()
-    helped = questions.did_it_help(ours, arms, test, metric)
-    found.append(("help", "Did transfer help?", helped))
-    faster = questions.was_it_faster(ours, arms, evidence.histories, metric)
-    found.append(("speed", "How much sooner did it learn?", faster))
-    saved = questions.how_many_labels(efficiency, arms, ours.key, metric)
-    found.append(("labels", "How many labels did it save?", saved))
-    if winner.logits is not None and winner.test_logits is not None:
-        trusted = questions.can_it_be_trusted(
-            winner.logits[0], evidence.validation, winner.test_logits[0], test
-        )
-        found.append(("trust", "Can its confidence be trusted?", trusted))
-    return [
-        {"key": key, "question": question, "answers": answers}
-        for key, question, answers in found
-        if answers
-    ]
-
-
 def _target(evidence: Evidence, winner: ArmEvidence) -> dict[str, Any] | None:
     if evidence.task.target is None or evidence.test is None or winner.test_logits is None:
         return None
@@ -212,36 +121,3 @@ def _curves(evidence: Evidence) -> list[dict[str, Any]]:
         for arm in evidence.arms
         if arm.runs and evidence.histories.get(arm.runs[0])
     ]
-
-
-def _label_efficiency(evidence: Evidence) -> dict[str, Any] | None:
-    if not evidence.budget_points or evidence.test is None:
-        return None
-    metric, test = evidence.task.metric, evidence.test
-    titles = {arm.key: arm.title for arm in evidence.arms}
-    arms: dict[str, list[dict[str, Any]]] = {}
-    for point in evidence.budget_points:
-        one = interval(metric, softmax(point.logits), test.labels, costs=test.costs, seed=test.seed)
-        arms.setdefault(point.arm, []).append(
-            {
-                "labels_per_class": point.per_class,
-                "n_labels": point.n_labels,
-                "value": one.value,
-                "low": one.low,
-                "high": one.high,
-                "seeds": len(point.logits),
-                "n": one.n,
-                "estimator": one.estimator,
-                "warning": one.warning,
-            }
-        )
-    return {
-        "metric": metric,
-        "title": METRICS[metric].title,
-        "arms": [
-            {"protocol": key, "title": titles[key], "points": points}
-            for key, points in arms.items()
-        ],
-        "note": "Protocol, learning rate and number of steps are those of the ladder; all labels "
-        "train, none is held out. Scored on the sealed part in the one final opening.",
-    }

@@ -140,7 +140,7 @@ def _questions(record: Record) -> str:
     parts = [
         f"### {plain(question)}\n\n"
         + _bullets(f"{plain(name.text)}: {plain(answer.text)}" for name, answer in table.rows)
-        for question, table in question_tables(record)
+        for _, question, table in question_tables(record)
     ]
     return "\n\n".join(["## What transfer did", *parts]) if parts else ""
 

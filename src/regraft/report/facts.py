@@ -168,10 +168,10 @@ def winner_scores(record: Record) -> Table | None:
     return Table(heads, rows, frozenset({1, 2}))
 
 
-def question_tables(record: Record) -> list[tuple[str, Table]]:
-    """Return the questions that the study answers, each with a table of its answers."""
+def question_tables(record: Record) -> list[tuple[str, str, Table]]:
+    """Return key and words of the questions that the study answers, with a table of answers."""
     return [
-        (one["question"], Table(("", "Answer"), tuple(map(_answer, one["answers"]))))
+        (one["key"], one["question"], Table(("", "Answer"), tuple(map(_answer, one["answers"]))))
         for one in record.get("questions") or ()
     ]
 

@@ -14,12 +14,12 @@ import torch
 from regraft.config.spec import resolved
 from regraft.evidence.arm import ArmEvidence, Part
 from regraft.evidence.best import temperature_of
+from regraft.evidence.gathered import Evidence
 from regraft.evidence.movement import movement
-from regraft.evidence.record import Evidence
 from regraft.evidence.task_card import task_card
 from regraft.evidence.verdict import confirm
 from regraft.search.grafting import describe
-from regraft.search.ladder import ArmOutcome, arm_result
+from regraft.search.outcomes import ArmOutcome, arm_result
 from regraft.search.trial import Trial
 from regraft.seeds import derive
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from regraft.config.study import StudySpec
-    from regraft.evidence.record import BudgetPoint
+    from regraft.evidence.gathered import BudgetPoint
     from regraft.evidence.verdict import Verdict
     from regraft.ledger.ledger import Ledger
     from regraft.search.bench import Bench
@@ -146,6 +146,7 @@ def _arm(account: Account, outcome: ArmOutcome) -> ArmEvidence:
         + sum(one.seconds for one in outcome.dropped.values()),
         logits=np.stack(logits) if logits else None,
         test_logits=account.final.logits.get(outcome.arm.key),
+        test_seconds=account.final.seconds.get(outcome.arm.key),
         costs=_costs(account, outcome),
         movement=_movement(account, outcome),
         preflight=_preflight(account, outcome),

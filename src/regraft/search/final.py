@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +10,7 @@ import numpy as np
 
 from regraft.engine.job import Job
 from regraft.engine.predict import predict_logits
+from regraft.evidence.gathered import BudgetPoint
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Mapping, Sequence
@@ -17,7 +19,9 @@ if TYPE_CHECKING:
     from regraft.evidence.verdict import Verdict
     from regraft.ledger.ledger import Ledger
     from regraft.search.bench import Bench
-    from regraft.search.ladder import ArmOutcome, Ladder
+    from regraft.search.label_efficiency import BudgetRun
+    from regraft.search.ladder import Ladder
+    from regraft.search.outcomes import ArmOutcome
     from regraft.tasks.items import Items
     from regraft.tasks.task import Task
 
@@ -30,11 +34,13 @@ class Final:
         items: The test items with their labels.
         logits: Per arm, shape (seeds, n, C).
         openings: How many studies have opened this sealed part, this one included.
+        seconds: Per arm, what its predictions took.
     """
 
     items: Items
     logits: Mapping[str, np.ndarray[Any, Any]]
     openings: int
+    seconds: Mapping[str, float]
 
 
 def finalists(outcomes: Sequence[ArmOutcome], verdict: Verdict) -> list[ArmOutcome]:
@@ -84,9 +90,37 @@ def arm_logits(
     )
 
 
-def open_sealed(
-    ledger: Ledger, study: str, task: Task, logits: Mapping[str, np.ndarray[Any, Any]]
-) -> Final:
-    """Record the opening, then open the sealed part; predictions were made before."""
+def final_evaluation(
+    ledger: Ledger,
+    study: str,
+    *,
+    task: Task,
+    benches: Sequence[Bench],
+    finalists: Sequence[ArmOutcome],
+    budget_runs: Sequence[BudgetRun],
+) -> tuple[Final, list[BudgetPoint]]:
+    """Predict the sealed inputs with all that is to be scored; then, once, open the labels.
+
+    Args:
+        ledger: Where the runs and the opening are recorded.
+        study: Its id.
+        task: Classes, metric and the sealed part.
+        benches: The backbones with the sealed inputs.
+        finalists: What is scored.
+        budget_runs: The runs of the label-efficiency curve.
+    """
+    logits, seconds = dict[str, np.ndarray[Any, Any]](), dict[str, float]()
+    for one in finalists:
+        began = time.perf_counter()
+        logits[one.arm.key] = arm_logits(ledger, one, benches, task)
+        seconds[one.arm.key] = time.perf_counter() - began
+    grouped: dict[tuple[str, int, int], list[np.ndarray[Any, Any]]] = {}
+    for run in budget_runs:
+        scores = run_logits(ledger, run.run, run.protocol, benches[run.backbone], task)
+        grouped.setdefault((run.arm, run.per_class, run.n_labels), []).append(scores)
+    points = [
+        BudgetPoint(arm, per_class, n, np.stack(all_scores))
+        for (arm, per_class, n), all_scores in grouped.items()
+    ]
     openings = ledger.openings.record(task.sealed.digest, study)
-    return Final(task.sealed.open(), logits, openings)
+    return Final(task.sealed.open(), logits, openings, seconds), points

@@ -29,6 +29,7 @@ class Picture:
         figure: The Plotly figure.
         table: The numbers that it draws.
         height: Its height in lines of 16 pixels.
+        question: Key of the question under which it stands; "" where it has its own section.
     """
 
     key: str
@@ -38,6 +39,7 @@ class Picture:
     figure: go.Figure
     table: Table
     height: float = 24.0
+    question: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """Return the figure as plain JSON, traces and layout."""
