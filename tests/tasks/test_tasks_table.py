@@ -153,7 +153,8 @@ def test_groups_shared_by_given_parts_are_reported(tmp_path: Path) -> None:
     leakage = Task.read(tmp_path, group="author").intake.leakage
     assert leakage == (
         "13 groups are in several parts: author 0, author 1, author 10 and 10 more; 20 of 20 test "
-        "items are of such groups. Divide anew with --splits grouped, or mend the parts",
+        "items are of such groups. Divide anew (splits: grouped, in a study file), or mend the "
+        "parts",
     )
 
 

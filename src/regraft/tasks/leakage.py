@@ -103,7 +103,7 @@ def _groups(divided: Divided) -> Iterator[str]:
             f"{_count(len(shared), 'group')} {_agree(len(shared), 'is', 'are')} in several parts: "
             f"{_some(shared[:_NAMED], len(shared))}; {int(later.sum())} of "
             f"{int((divided.parts == 'test').sum())} test items are of such groups. Divide anew "
-            "with --splits grouped, or mend the parts"
+            "(splits: grouped, in a study file), or mend the parts"
         )
 
 
