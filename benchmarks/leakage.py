@@ -415,22 +415,25 @@ def clean(data: Path, seeds: range) -> list[dict[str, Any]]:
             "subsample_alarms": [],
         }
         for seed in seeds:
-            for n in (100, 300):
+            for n in (200, 400):
                 if n * 1.2 > row["items"]:
                     continue
                 row["subsamples"] += 1
                 said = read_any(drawn(whole, n, seed)).intake.leakage
                 row["subsample_alarms"] += [one for one in said if " repeat" not in one]
         found.append(row)
+        print(
+            f"clean {name}, {row['items']} items: {row['repeated']} repeated, alarms "
+            f"{row['alarms']}; {row['subsamples']} subsamples: {row['subsample_alarms']}",
+            flush=True,
+        )
     return found
 
 
 def drawn(whole: Pair | pd.DataFrame, n: int, seed: int) -> Pair | pd.DataFrame:
-    return (
-        whole.sample(n, random_state=seed)
-        if isinstance(whole, pd.DataFrame)
-        else some(whole, n, seed)
-    )
+    if isinstance(whole, pd.DataFrame):
+        return whole.sample(n, random_state=seed)
+    return some(whole, n, seed)
 
 
 def read_any(whole: Pair | pd.DataFrame) -> Task:
@@ -443,14 +446,16 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3, help="seeds per set, from 1,000 on")
     parser.add_argument("--clean-seeds", type=int, default=3)
     parser.add_argument("--first-seed", type=int, default=FIRST_SEED)
+    parser.add_argument("--part", choices=("both", "planted", "clean"), default="both")
     parser.add_argument("--out", type=Path, default=Path("out/leakage.json"))
     asked = parser.parse_args()
     started = time.perf_counter()
     seeds = range(asked.first_seed, asked.first_seed + asked.seeds)
     found: Found = defaultdict(lambda: [0, 0, 0])
-    drill_images(asked.data, seeds, found)
-    drill_texts(asked.data, seeds, found)
-    drill_features(asked.data, seeds, found)
+    if asked.part != "clean":
+        drill_images(asked.data, seeds, found)
+        drill_texts(asked.data, seeds, found)
+        drill_features(asked.data, seeds, found)
     planted = [
         {"kind": kind, "strength": strength, "found": hit, "planted": n, "false": wrong}
         for (kind, strength), (hit, n, wrong) in found.items()
@@ -460,12 +465,8 @@ def main() -> None:
             f"{one['kind']}; {one['strength']}: {one['found']} of {one['planted']}"
             + f", beside {one['false']} false" * bool(one["false"])
         )
-    cleans = clean(asked.data, range(asked.first_seed, asked.first_seed + asked.clean_seeds))
-    for row in cleans:
-        print(
-            f"clean {row['set']}, {row['items']} items: {row['repeated']} repeated, alarms "
-            f"{row['alarms']}; {row['subsamples']} subsamples: {row['subsample_alarms']}"
-        )
+    draws = range(asked.first_seed, asked.first_seed + asked.clean_seeds)
+    cleans = [] if asked.part == "planted" else clean(asked.data, draws)
     seconds = time.perf_counter() - started
     print(f"{seconds:.0f} s")
     asked.out.parent.mkdir(parents=True, exist_ok=True)
