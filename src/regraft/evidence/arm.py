@@ -46,7 +46,7 @@ class ArmEvidence:
         test_seconds: What its predictions for the sealed part took.
         costs: Seconds that each trained run was predicted to take for the epochs it ran, and took.
         movement: How far the features moved, or None.
-        preflight: The lines of the first run's pre-flight.
+        preflight: The lines of the first run's pre-flight; `preflight_warnings` what it warned of.
     """
 
     key: str
@@ -67,6 +67,7 @@ class ArmEvidence:
     costs: tuple[tuple[float, float], ...] = ()
     movement: Mapping[str, Any] | None = None
     preflight: tuple[str, ...] = field(default=())
+    preflight_warnings: tuple[str, ...] = field(default=())
 
 
 @dataclass(frozen=True, slots=True, eq=False)

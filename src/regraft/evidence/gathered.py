@@ -39,6 +39,7 @@ class Evidence:
         decisions: Recorded decisions, as {seq, key, text}.
         configuration: The resolved study.
         parameters_total: Parameters by backbone index; None stands for no backbone.
+        latency: Milliseconds of one item with its interval, where the target asks for it.
     """
 
     study: Mapping[str, Any]
@@ -58,3 +59,4 @@ class Evidence:
     reproduce: Sequence[str]
     openings: int
     parameters_total: Mapping[str, int]
+    latency: Mapping[str, Any] | None = None

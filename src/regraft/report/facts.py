@@ -61,6 +61,12 @@ def badges(record: Record) -> list[Badge]:
     return found
 
 
+def warnings(record: Record) -> list[str]:
+    """Return what is hardly meant, in the data and in the study; older records have none."""
+    task = record.get("task") or {}
+    return [*task.get("warnings", ()), *record.get("warnings", ())]
+
+
 def key_facts(record: Record) -> list[Fact]:
     """Return the numbers that a reader wants first."""
     winner = winner_of(record)
@@ -183,7 +189,10 @@ def _answer(one: Mapping[str, Any]) -> tuple[Cell, Cell]:
         text = f"{words.comparison_text(one)}: {text}"
     elif one.get("low") is not None:
         text = f"{text} {words.interval_text(one)}"
-    return Cell(one["name"]), Cell(text, f"n = {words.count(one['n'])}; {one['estimator']}")
+    title = f"n = {words.count(one['n'])}; {one['estimator']}"
+    if why := words.warning_of(one):
+        text, title = f"{text} {words.CARE}", f"{title}; {why}"
+    return Cell(one["name"]), Cell(text, title)
 
 
 def class_table(record: Record) -> Table | None:

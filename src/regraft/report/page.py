@@ -25,18 +25,21 @@ from regraft.report.facts import (
     question_tables,
     suspect_labels,
     task_facts,
+    warnings,
     winner_scores,
 )
 from regraft.report.figures import (
     confusion,
     cost_quality,
     curves,
+    groups,
     label_efficiency,
     movement,
     reliability,
 )
 from regraft.report.ladder import all_scores, ladder_of
 from regraft.report.palette import css_variables, variable_of
+from regraft.report.target import target_table
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -51,6 +54,7 @@ _PICTURES = (
     confusion.picture,
     movement.picture,
     label_efficiency.picture,
+    groups.picture,
 )
 _SHOWN_IMAGES = ("data:image/jpeg;base64,", "data:image/png;base64,")
 
@@ -119,6 +123,8 @@ def page_html(record: Mapping[str, Any]) -> str:
             study=record["study"],
             badges=badges(record),
             facts=key_facts(record),
+            warnings=warnings(record),
+            target=target_table(record),
             ladder=ladder_of(record),
             pictures=pictures,
             all_scores=all_scores(record),

@@ -34,6 +34,9 @@ if TYPE_CHECKING:
     from regraft.search.final import Final
     from regraft.tasks.task import Task
 
+LATENCY_DECISION = "latency"
+"""Key of the decision that holds what the latency was measured to be."""
+
 _DEPENDED_ON = ("regraft", "torch", "transformers", "peft", "scikit-learn", "numpy")
 
 
@@ -116,6 +119,7 @@ def evidence_of(account: Account) -> Evidence:
         reproduce=_reproduce(account),
         openings=final.openings,
         parameters_total={o.arm.key: _parameters(account, o) for o in account.outcomes},
+        latency=_latency(account),
     )
 
 
@@ -149,7 +153,8 @@ def _arm(account: Account, outcome: ArmOutcome) -> ArmEvidence:
         test_seconds=account.final.seconds.get(outcome.arm.key),
         costs=_costs(account, outcome),
         movement=_movement(account, outcome),
-        preflight=_preflight(account, outcome),
+        preflight=_preflight(account, outcome, "lines", "problems"),
+        preflight_warnings=_preflight(account, outcome, "warnings"),
     )
 
 
@@ -181,11 +186,12 @@ def _movement(account: Account, outcome: ArmOutcome) -> dict[str, Any] | None:
     return movement(before, arrays["features"], seed=derive(account.spec.seed, "movement"))
 
 
-def _preflight(account: Account, outcome: ArmOutcome) -> tuple[str, ...]:
+def _preflight(account: Account, outcome: ArmOutcome, *keys: str) -> tuple[str, ...]:
+    """Return what pre-flight said of the arm's first run; studies of old have no warnings."""
     runs = [*outcome.repetitions[:1], *outcome.tuning[:1]]
     for event in account.ledger.journal.events(runs[0].run) if runs else ():
         if event["kind"] == "preflight":
-            return (*event["lines"], *event["problems"])
+            return tuple(line for key in keys for line in event.get(key, ()))
     return ()
 
 
@@ -224,6 +230,13 @@ def _decisions(account: Account) -> list[dict[str, Any]]:
         {"seq": one.seq, "key": one.key, "text": str(one.value.get("reason") or one.value)}
         for one in account.ledger.decisions.all(account.study)
     ]
+
+
+def _latency(account: Account) -> dict[str, Any] | None:
+    decided = account.ledger.decisions.all(account.study)
+    return next(
+        (dict(one.value["interval"]) for one in decided if one.key == LATENCY_DECISION), None
+    )
 
 
 def _parameters(account: Account, outcome: ArmOutcome) -> int:
