@@ -118,7 +118,7 @@ def label_noise(task: Task, features: np.ndarray[Any, Any]) -> dict[str, Any] | 
     if np.bincount(labels, minlength=len(task.classes)).min() < 2:
         return None
     order = numpy_generator(0, "label-noise").permutation(len(labels))[:_MOST_ROWS]
-    probabilities = _out_of_fold(features[order], labels[order], len(task.classes))
+    probabilities = out_of_fold(features[order], labels[order], len(task.classes))
     predicted = probabilities.argmax(axis=1)
     confidence = probabilities.max(axis=1)
     suspect = np.flatnonzero((predicted != labels[order]) & (confidence >= _CONFIDENT))
@@ -165,7 +165,7 @@ def effective_rank(features: np.ndarray[Any, Any]) -> float:
     return float(np.exp(-(shares * np.log(shares)).sum()))
 
 
-def _out_of_fold(
+def out_of_fold(
     features: np.ndarray[Any, Any], labels: np.ndarray[Any, Any], n_classes: int
 ) -> np.ndarray[Any, Any]:
     """Return calibrated class probabilities (n, C) of probes that did not see the item."""

@@ -178,12 +178,17 @@ def question_tables(record: Record) -> list[tuple[str, str, Table]]:
 
 def _answer(one: Mapping[str, Any]) -> tuple[Cell, Cell]:
     """Return what was measured and the answer; a difference is shown with its interval."""
-    text = one["text"]
+    text, title = one["text"], words.score_title(one)
     if one.get("p") is not None:
         text = f"{words.comparison_text(one)}: {text}"
+        title = words.comparison_title(one)
     elif one.get("low") is not None:
         text = f"{text} {words.interval_text(one)}"
-    return Cell(one["name"]), Cell(text, f"n = {words.count(one['n'])}; {one['estimator']}")
+    if words.warning_of(one):
+        text = f"{text} {words.CARE}"
+    if one.get("remark"):
+        title = f"{title}; {one['remark']}"
+    return Cell(one["name"]), Cell(text, title)
 
 
 def class_table(record: Record) -> Table | None:
@@ -208,10 +213,10 @@ def _class_row(
     named = sum(line[place] for line in counts) if counts else 0
     return (
         Cell(row["label"]),
-        Cell(words.count(row["n"])),
+        Cell(words.count(row["n"]), f"sealed items of this class; {right} of them right"),
         Cell(number(row["precision"]), _proportion(right, named, "items given this class")),
         Cell(number(row["recall"]), _proportion(right, row["n"], "items of this class")),
-        Cell(number(row["f1"]), f"n = {row['n']}; point estimate, no interval"),
+        Cell(number(row["f1"]), f"n = {row['n']}; 1 seed; {words.POINT}"),
     )
 
 
@@ -221,7 +226,7 @@ def _proportion(k: int, n: int, of: str) -> str:
     one = wilson(k, n)
     interval = words.interval_text({"low": one.low, "high": one.high})
     care = f"; {words.CARE} {one.warning}" if one.warning else ""
-    return f"95 % interval {interval}; {k} of n = {n} {of}; Wilson{care}"
+    return f"95 % interval {interval}; {k} of n = {n} {of}; 1 seed; Wilson{care}"
 
 
 def task_facts(record: Record) -> list[Fact]:
@@ -332,7 +337,11 @@ def suspect_labels(record: Record) -> Table | None:
             Cell(one["item"]),
             Cell(one["label"]),
             Cell(one["suggested"]),
-            Cell(number(one["confidence"]), "probability by an out-of-fold linear probe"),
+            Cell(
+                number(one["confidence"]),
+                f"probability by a linear probe that did not see it, one of n = {noise['n']}; "
+                f"1 seed; {words.POINT}",
+            ),
         )
         for one in noise["items"]
     )

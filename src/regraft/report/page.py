@@ -34,6 +34,8 @@ from regraft.report.figures import (
     label_efficiency,
     movement,
     reliability,
+    risk_coverage,
+    slices,
 )
 from regraft.report.ladder import all_scores, ladder_of
 from regraft.report.palette import css_variables, variable_of
@@ -51,6 +53,8 @@ _PICTURES = (
     confusion.picture,
     movement.picture,
     label_efficiency.picture,
+    risk_coverage.picture,
+    slices.picture,
 )
 _SHOWN_IMAGES = ("data:image/jpeg;base64,", "data:image/png;base64,")
 

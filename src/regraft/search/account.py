@@ -116,6 +116,7 @@ def evidence_of(account: Account) -> Evidence:
         reproduce=_reproduce(account),
         openings=final.openings,
         parameters_total={o.arm.key: _parameters(account, o) for o in account.outcomes},
+        test_features=final.benches[account.winner.arm.backbone or 0].features,
     )
 
 

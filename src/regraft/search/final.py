@@ -32,11 +32,13 @@ class Final:
         items: The test items with their labels.
         logits: Per arm, shape (seeds, n, C).
         openings: How many studies have opened this sealed part, this one included.
+        benches: The backbones with the sealed inputs.
     """
 
     items: Items
     logits: Mapping[str, np.ndarray[Any, Any]]
     openings: int
+    benches: Sequence[Bench]
 
 
 def finalists(outcomes: Sequence[ArmOutcome], verdict: Verdict) -> list[ArmOutcome]:
@@ -115,4 +117,4 @@ def final_evaluation(
         for (arm, per_class, n), all_scores in grouped.items()
     ]
     openings = ledger.openings.record(task.sealed.digest, study)
-    return Final(task.sealed.open(), logits, openings), points
+    return Final(task.sealed.open(), logits, openings, benches), points
