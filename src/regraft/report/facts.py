@@ -322,9 +322,7 @@ def _diversity(task: Mapping[str, Any]) -> Fact | None:
     one = task.get("diversity")
     if not one:
         return None
-    return Fact(
-        "Diversity", f"{one['value']:.1f}", "effective dimensions", one.get("estimator") or ""
-    )
+    return Fact("Diversity", f"{one['value']:.1f}", "effective dimensions", words.score_title(one))
 
 
 def suspect_labels(record: Record) -> Table | None:

@@ -27,6 +27,7 @@ from regraft.report.facts import (
     task_facts,
     winner_scores,
 )
+from regraft.report.failures import failing_slices, sealed_suspects, shown_image
 from regraft.report.figures import (
     confusion,
     cost_quality,
@@ -56,7 +57,6 @@ _PICTURES = (
     risk_coverage.picture,
     slices.picture,
 )
-_SHOWN_IMAGES = ("data:image/jpeg;base64,", "data:image/png;base64,")
 
 
 def write_report(record: Mapping[str, Any], path: Path) -> Path:
@@ -128,6 +128,8 @@ def page_html(record: Mapping[str, Any]) -> str:
             all_scores=all_scores(record),
             winner_scores=winner_scores(record),
             questions=question_tables(record),
+            failing=failing_slices(record),
+            sealed_suspects=sealed_suspects(record),
             class_table=class_table(record),
             task_facts=task_facts(record),
             suspects=suspect_labels(record),
@@ -191,10 +193,7 @@ def _policy(scripts: list[str]) -> str:
 def _mistakes(record: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return the mistakes to show; an image that is no embedded JPEG or PNG is left out."""
     found = (record.get("best") or {}).get("mistakes") or []
-    return [
-        {**one, "image": one["image"] if str(one.get("image")).startswith(_SHOWN_IMAGES) else None}
-        for one in found
-    ]
+    return [{**one, "image": shown_image(one.get("image"))} for one in found]
 
 
 def _written(path: Path, text: str) -> Path:
