@@ -105,6 +105,10 @@ def detectable(n_test: int, *, n_seeds: int) -> dict[str, Any] | None:
             {
                 "accuracy": rate,
                 "difference": minimum_detectable_difference(n_test, rate, n_seeds),
+                "n": n_test,
+                "seeds": n_seeds,
+                "estimator": "least gain that a paired test finds",
+                "no_interval": "computed, not measured",
             }
             for rate in _BASE_RATES
         ],

@@ -68,7 +68,13 @@ def key_facts(record: Record) -> list[Fact]:
         return []
     found = [_quality(record, winner), _lead(record), _cost(record, winner), _trained(winner)]
     found += [_labels(record), _calibration(record), _openings(record)]
-    return [one for one in found if one is not None]
+    return [_told(one) for one in found if one is not None]
+
+
+def _told(one: Fact) -> Fact:
+    """Return a fact whose number says on hovering that it was counted, where nothing else is."""
+    counts = not one.title and any(character.isdigit() for character in one.value)
+    return one._replace(title="counted or read off, not estimated") if counts else one
 
 
 def _quality(record: Record, winner: Mapping[str, Any]) -> Fact | None:
@@ -78,7 +84,7 @@ def _quality(record: Record, winner: Mapping[str, Any]) -> Fact | None:
         if score is not None:
             note = f"{words.interval_text(score)} on the {name}, n = {words.count(score.get('n'))}"
             note += f"; {words.CARE} {why}" if (why := words.warning_of(score)) else ""
-            title = words.score_title(score)
+            title = words.score_title({"seeds": winner.get("n_seeds"), **score})
             return Fact(words.metric_title(metric), number(score["value"]), note, title)
     return None
 
@@ -184,6 +190,8 @@ def _answer(one: Mapping[str, Any]) -> tuple[Cell, Cell]:
         title = words.comparison_title(one)
     elif one.get("low") is not None:
         text = f"{text} {words.interval_text(one)}"
+    if one.get("beside"):
+        text = f"{text}, {one['beside']}"
     if words.warning_of(one):
         text = f"{text} {words.CARE}"
     if one.get("remark"):
@@ -246,7 +254,7 @@ def task_facts(record: Record) -> list[Fact]:
         parts = [f"{name}: {words.count(n)}" for name, n in task["converted"].items()]
         found.append(Fact("Converted", "; ".join(parts)))
     found.append(Fact("Skipped", f"{words.count(task['skipped'])} unreadable"))
-    return [one for one in found if one is not None]
+    return [_told(one) for one in found if one is not None]
 
 
 def _sizes(task: Mapping[str, Any]) -> Fact:
@@ -333,11 +341,11 @@ def suspect_labels(record: Record) -> Table | None:
     rows = tuple(
         (
             Cell(one["item"]),
-            Cell(one["label"]),
-            Cell(one["suggested"]),
+            Cell(one["label"], "the label it has"),
+            Cell(one["suggested"], "the class it more likely has"),
             Cell(
                 number(one["confidence"]),
-                f"probability by a linear probe that did not see it, one of n = {noise['n']}; "
+                f"probability by an out-of-fold linear probe, one of n = {noise['n']} items; "
                 f"1 seed; {words.POINT}",
             ),
         )

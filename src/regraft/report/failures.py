@@ -51,8 +51,8 @@ def sealed_suspects(record: Record) -> Table | None:
     rows = tuple(
         (
             Cell(one["item"]),
-            Cell(one["label"]),
-            Cell(one["suggested"]),
+            Cell(one["label"], "the label it has"),
+            Cell(one["suggested"], "the class it more likely has"),
             Cell(number(one["confidence"]), f"{why}; 1 seed; {words.POINT}"),
         )
         for one in found

@@ -116,9 +116,9 @@ def mended(logits: Array, labels: Array, tested: Array, truth: Array) -> list[An
                 "decisions_changed": changed,
                 "estimator": f"{how} on {n} validation items, which also chose the model; shown on "
                 f"the sealed part; {score['estimator']}",
-                "text": f"{number(score['value'])}, log loss {number(loss)}"
-                + (f", {changed} decisions changed" if changed else "")
-                + (":" if score["low"] is not None else ""),
+                "text": number(score["value"]),
+                "beside": f"log loss {number(loss)}"
+                + (f", {changed} decisions changed" if changed else ""),
             }
         )
     return found
@@ -190,5 +190,6 @@ def _sets(logits: Array, validation: Part, p: Array, test: Part) -> Answer:
         "mean_size": quality.mean_size,
         "estimator": f"split conformal on {len(validation.labels)} validation items, which "
         "also chose the model; Wilson",
-        "text": f"{number(coverage['value'])}, {quality.mean_size:.2f} classes a set",
+        "text": number(coverage["value"]),
+        "beside": f"{quality.mean_size:.2f} classes a set",
     }

@@ -177,7 +177,8 @@ def _slice_row(one: Mapping[str, Any]) -> Answer:
         "p_adjusted": one["p_adjusted"],
         "estimator": f"{one['estimator']}; one-sided mid-p {one['p']:.2g}, {one['p_adjusted']:.2g} "
         "after Holm's correction",
-        "text": f"{number(one['value'])}, elsewhere {number(one['rest'])}:",
+        "text": number(one["value"]),
+        "beside": f"elsewhere {number(one['rest'])}",
     }
 
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     Point = Mapping[str, Any]
 
 _LISTED = 10
+_SEEN = 0.2
 
 
 def picture(record: Mapping[str, Any]) -> Picture | None:
@@ -31,7 +32,10 @@ def picture(record: Mapping[str, Any]) -> Picture | None:
     figure.update_xaxes(
         title={"text": "share decided, the surest first"}, range=[0, 1.01], dtick=0.2
     )
-    figure.update_yaxes(title={"text": "share of errors"}, rangemode="tozero", nticks=6)
+    # The first few items have wide intervals: they may leave the picture.
+    seen = [one["high"] for one in points if one["coverage"] >= _SEEN]
+    top = 1.08 * max(*seen, *(one["value"] for one in points))
+    figure.update_yaxes(title={"text": "share of errors"}, range=[0, max(top, 0.02)], nticks=6)
     return Picture(
         key="risk-coverage",
         title="Risk over coverage",
