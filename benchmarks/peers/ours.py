@@ -146,7 +146,7 @@ def without_transfer(
 ) -> dict[str, float]:
     """Return the seconds of each control that transfers nothing, and of the trial of one."""
     found = {
-        arm["key"]: float(arm["seconds_total"])
+        arm["key"]: float(arm["seconds_total"]) + float(arm["test_seconds"] or 0.0)
         for arm in record["arms"]
         if arm["role"] == "control_without_transfer"
     }

@@ -38,7 +38,8 @@ from regraft.search.advisor import Admission
 from regraft.search.arms import Arm, with_enough_steps
 from regraft.search.bench import Bench
 from regraft.search.clock import Clock
-from regraft.search.ladder import ArmOutcome, Ladder
+from regraft.search.ladder import Ladder
+from regraft.search.outcomes import ArmOutcome
 from regraft.search.surroundings import Surroundings
 from regraft.seeds import derive
 from regraft.tasks.items import items_from

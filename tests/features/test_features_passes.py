@@ -236,7 +236,7 @@ def test_weights_in_bf16_change_no_number_and_are_put_back(
     with torch.no_grad(), autocast("bf16", "cpu"):
         plain = backbone.features(backbone.preprocess.collate(prepared.gather(rows))).float()
     np.testing.assert_allclose(found[rows], plain.numpy(), atol=0.01, rtol=0.01)
-    assert bool(passes._lowered(backbone, "cpu")) == (family != "typed")
+    assert bool(passes.lowered(backbone, "cpu")) == (family != "typed")
 
 
 def array_backbone(module: torch.nn.Module) -> Backbone:

@@ -305,6 +305,36 @@ def label_efficiency() -> dict[str, Any]:
     }
 
 
+def for_whom(columns: dict[str, dict[str, float]], metric: str = "macro_f1") -> dict[str, Any]:
+    """Return the question for whom: each group's value, and what scratch makes of it."""
+
+    def bars(key: str, title: str, column: dict[str, float], by: float) -> dict[str, Any]:
+        found = [{"group": g, **interval(v + by, 275)} for g, v in column.items()]
+        return {"protocol": key, "title": title, "role": "candidate", "groups": found}
+
+    answers = [
+        {"name": f"{column} = {group}", **interval(value, 275), "text": f"{value:.3f}"[1:]}
+        for column, found in columns.items()
+        for group, value in found.items()
+    ]
+    drawn = [
+        {
+            "column": name,
+            "arms": [
+                bars("lp-ft", "LP-FT", column, 0.0),
+                bars("scratch", "From scratch", column, -0.3),
+            ],
+        }
+        for name, column in columns.items()
+    ]
+    return {
+        "key": "groups",
+        "question": "For whom?",
+        "answers": answers,
+        "figure": {"metric": metric, "columns": drawn},
+    }
+
+
 def image_record() -> dict[str, Any]:
     """Return a study of photographs: LP-FT recommended and confirmed, some arms skipped "
     "or failed."""
@@ -354,9 +384,22 @@ def image_record() -> dict[str, Any]:
                     "low": 0.891,
                     "high": 0.937,
                     "status": "undecided",
+                    "n": 550,
+                    "estimator": "Wilson score interval of 550 effective items",
+                    "warning": None,
+                    "more_labels": 2412,
+                    "says": "undecided: about 2,500 more test labels would decide it",
                 }
             ],
         },
+        "questions": [
+            for_whom(
+                {
+                    "light": {"shade": 0.861, "sun": 0.942},
+                    "camera": {"phone": 0.91, "(missing)": 0.88},
+                }
+            )
+        ],
         "task": _task("image", FLOWERS, rng),
         "arms": arms,
         "curves": curves,
@@ -575,6 +618,8 @@ def many_classes_record() -> dict[str, Any]:
         "reasons": ["From scratch has the best macro-F1 on 440 validation items"],
     }
     record["target"] = None
+    long = {f"greenhouse {i} {'north ' * i}".strip(): 0.7 + 0.01 * i for i in range(12)}
+    record["questions"] = [for_whom({HOSTILE: {HOSTILE: 0.4, **long}})]
     record["task"] = _task("image", classes, rng) | {
         "leakage": ["412 test items share the group 'greenhouse 3' with training"],
         "label_noise": None,
@@ -618,6 +663,7 @@ def bare_record() -> dict[str, Any]:
     return record | {
         "target": None,
         "task": None,
+        "questions": [],
         "curves": [],
         "label_efficiency": None,
         "decisions": [],

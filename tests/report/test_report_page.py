@@ -141,6 +141,17 @@ def test_the_verdict_comes_first() -> None:
     assert outline.text.index("Confirmed on") < outline.text.index("control, no transfer")
 
 
+def test_warnings_follow_the_reasons_and_are_escaped() -> None:
+    record = image_record()
+    assert "Warning:" not in Outline(page_html(record)).text
+    record["warnings"], record["task"]["warnings"] = [f"{HOSTILE} fails"], ["labels at chance"]
+    page = page_html(record)
+    assert HOSTILE not in page
+    text = Outline(page).text
+    assert text.count("Warning:") == 2
+    assert text.index("labels at chance.") < text.index(f"{HOSTILE} fails.")
+
+
 @pytest.mark.parametrize(
     ("confirmed", "words"),
     [(False, "Not confirmed on the sealed"), (None, "leaves it undecided"), (True, "Confirmed")],

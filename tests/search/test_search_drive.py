@@ -17,7 +17,8 @@ from regraft.errors import LedgerError
 from regraft.events import Checkpoint, Done, Step
 from regraft.search.advisor import Admission
 from regraft.search.drive import Outcome, has_weights, recorded
-from regraft.search.ladder import ArmOutcome, Ladder
+from regraft.search.ladder import Ladder
+from regraft.search.outcomes import ArmOutcome
 from regraft.seeds import derive
 from regraft.verbs import verify_run
 from small_search import SPENT, around, small_study, write_lora

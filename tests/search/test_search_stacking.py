@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +29,12 @@ ALWAYS, NEVER = 0.0, 1e9
 """Gains from which runs train together; what is measured here would be chance."""
 
 
+def decide_by(patch: pytest.MonkeyPatch, worth: float) -> None:
+    """Let a gain decide, however busy a step keeps this machine."""
+    patch.setitem(stacking._WORTH, "cpu", worth)
+    patch.setitem(stacking._BUSY_SECONDS, "cpu", math.inf)
+
+
 def a_study(folder: Path) -> Study:
     """Return a study of one arm's three rates."""
     folder.mkdir(exist_ok=True)
@@ -46,7 +53,7 @@ def a_race(study: Study, *, checkpoint_seconds: float = 10.0) -> Iterator[Event]
 def raced(tmp_path_factory: pytest.TempPathFactory) -> tuple[Study, list[Event]]:
     """Return a study whose candidates trained together, and the events of its race."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(stacking._WORTH, "cpu", ALWAYS)
+        decide_by(patch, ALWAYS)
         study = a_study(tmp_path_factory.mktemp("stacked"))
         return study, list(a_race(study))
 
@@ -106,7 +113,7 @@ def test_the_summary_says_with_how_many_a_run_trained(raced: tuple[Study, list[E
 def test_together_they_come_to_what_they_come_to_one_by_one(
     raced: tuple[Study, list[Event]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(stacking._WORTH, "cpu", NEVER)
+    decide_by(monkeypatch, NEVER)
     study = a_study(tmp_path)
     list(a_race(study))
     value = together(study)
@@ -130,14 +137,14 @@ def test_a_stacked_race_that_was_killed_ends_with_the_same_numbers(
     step: int,
 ) -> None:
     whole, _ = raced
-    monkeypatch.setitem(stacking._WORTH, "cpu", ALWAYS)
+    decide_by(monkeypatch, ALWAYS)
     running = a_race(a_study(tmp_path), checkpoint_seconds=0.0)
     stop = (together(whole)["runs"][run], step)
     for event in running:
         if isinstance(event, Step) and (event.run, event.step) == stop:
             break
     running.close()
-    monkeypatch.setitem(stacking._WORTH, "cpu", NEVER)  # what was decided is replayed
+    decide_by(monkeypatch, NEVER)  # what was decided is replayed
     again = a_study(tmp_path)
     list(a_race(again))
     assert together(again)["together"] == 3
@@ -163,7 +170,7 @@ def test_a_stacked_run_is_verified_by_itself_to_identical_numbers(
 def test_the_record_of_a_whole_study_says_what_trained_together(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(stacking._WORTH, "cpu", ALWAYS)
+    decide_by(monkeypatch, ALWAYS)
     record = run_whole(with_a_short_scratch(a_study(tmp_path)))
     arms = {arm["key"]: arm for arm in record["arms"]}
     assert (arms["small-lora"]["stacked"], arms["scratch"]["stacked"]) == (3, 1)
@@ -213,3 +220,15 @@ def test_what_cannot_run_trains_one_by_one(jobs: dict[str, Job]) -> None:
 
 def test_one_run_is_no_stack(jobs: dict[str, Job]) -> None:
     assert compare([jobs["small-lora"]])["together"] == 1
+
+
+def test_long_steps_are_not_even_timed_together(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decide_by(monkeypatch, ALWAYS)
+    monkeypatch.setitem(stacking._BUSY_SECONDS, "cpu", 0.0)
+    study = a_study(tmp_path)
+    list(a_race(study))
+    keys = [one.key for one in study.ledger.decisions.all(study.id)]
+    assert not [key for key in keys if key.startswith("stack/")]
+    assert winner(study) is not None

@@ -58,6 +58,6 @@ def keep_graft(
         **asdict(proof),
         "n": proof.items,
         "seeds": 1,
-        "estimator": f"{proof.metric} of the graft in a fresh process, on the first items",
+        "estimator": f"{proof.metric} of the graft in a fresh process, on items spread over all",
         "no_interval": "compared with what the run predicted, not an estimate",
     }

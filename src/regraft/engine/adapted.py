@@ -60,6 +60,13 @@ class Adapted:
             return self.backbone.features(batch)
         return self.backbone.features_from(hidden, batch, depth=depth)
 
+    def logits(
+        self, batch: Mapping[str, torch.Tensor], hidden: torch.Tensor | None, depth: int
+    ) -> torch.Tensor:
+        """Return logits (B, C), from `hidden` at `depth` where it is given."""
+        found: torch.Tensor = self.head(self.features(batch, hidden, depth))
+        return found
+
     def named_parameters(self) -> Iterator[tuple[str, nn.Parameter]]:
         """Yield every parameter under the name it has in a run's state."""
         for name, parameter in self.head.named_parameters():

@@ -96,7 +96,7 @@ class Fit:
         self._progress = Progress()
         self._best: dict[str, torch.Tensor] | None = None
         self._statistics = dict(model.named_buffers()) if model.learns_statistics else {}
-        self._checkpoint_at = time.monotonic()
+        self._checkpoint_at = meter.seconds
         largest = self._batch_size + 1  # a last single item joins the batch before
         self._sizes = [(0, largest), *recorded_sizes(job, stage)]
         self._member: Member | None = None
@@ -194,7 +194,7 @@ class Fit:
         return source.depth
 
     def _is_checkpoint_due(self) -> bool:
-        return time.monotonic() - self._checkpoint_at >= self._job.checkpoint_seconds
+        return self._meter.seconds - self._checkpoint_at >= self._job.checkpoint_seconds
 
     def _step(
         self, rows: np.ndarray[Any, Any], depth: int
@@ -324,7 +324,7 @@ class Fit:
         state |= {f"best/{n}": t for n, t in (self._best or {}).items()}
         state |= {f"optimiser/{n}": t for n, t in self._optimiser.state().items()}
         state |= {f"random/{n}": t for n, t in random_state().items()}
-        self._checkpoint_at = time.monotonic()
+        self._checkpoint_at = self._meter.seconds
         progress = asdict(self._progress)
         answer = yield Checkpoint(self._job.run, self._progress.step, progress, state)
         return answer == FINISH

@@ -29,12 +29,14 @@ class Checked:
     Attributes:
         lines: To print; problems: what forbids the run.
         trained: How many numbers train, of `total`.
+        warnings: What does not forbid the run, but is hardly meant.
     """
 
     lines: tuple[str, ...]
     problems: tuple[str, ...]
     trained: int
     total: int
+    warnings: tuple[str, ...] = ()
 
 
 def _no_views(depth: int, view: View) -> ItemArrays | None:
@@ -94,9 +96,11 @@ class Job:
         protocol: A resolved protocol (`regraft.config.protocol.resolve_protocol`).
         backbone: The pretrained backbone; it is copied, never changed.
         adjustments: Decisions recorded in an earlier sitting, by key; they are replayed.
-        checkpoint_seconds: Least time between two checkpoints; they are taken between steps.
+        checkpoint_seconds: Least time of its own between two checkpoints, taken between steps; a
+            run that waits while others go on has nothing new to save.
         memory_bytes: What the process may hold; a step that took more is taken in smaller parts.
         stack: The runs that it takes its gradients with; None where it trains alone.
+        compiled: Whether its training pass is compiled (`torch.compile`).
     """
 
     run: str
@@ -110,6 +114,7 @@ class Job:
     checkpoint_seconds: float = 10.0
     memory_bytes: float = math.inf
     stack: Stack | None = None
+    compiled: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)

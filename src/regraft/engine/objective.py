@@ -9,6 +9,7 @@ import torch
 
 from regraft.config.registry import kind_spec, load
 from regraft.engine.batches import parts_of
+from regraft.engine.compiling import compiled
 from regraft.engine.device import training_pass
 from regraft.errors import RegraftError
 from regraft.objectives.supervised import cross_entropy
@@ -26,9 +27,10 @@ class Objective:
     """The loss of a stage: cross-entropy with the protocol's weights and smoothing."""
 
     def __init__(self, job: Job, stage: Stage, model: Adapted) -> None:
-        self._job, self._model = job, model
+        self._job = job
         self._smoothing = float(job.protocol["fit"]["label_smoothing"])
         self._weights = _loss_weights(job, stage)
+        self._pass = compiled(model) if job.compiled else model.logits
 
     def loss(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         """Return the loss, a scalar, of logits (B, C) for labels (B,)."""
@@ -54,8 +56,7 @@ class Objective:
     def _logits(self, part: Batch) -> torch.Tensor:
         try:
             with training_pass(self._job.precision, self._job.device, part.inputs):
-                features = self._model.features(part.inputs, part.hidden, part.depth)
-                logits: torch.Tensor = self._model.head(features)
+                logits = self._pass(part.inputs, part.hidden, part.depth)
         except ValueError as error:
             if _ONE_ITEM not in str(error):
                 raise

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from regraft.backbones.precision import autocast
+from regraft.backbones.precision import autocast, with_weights
+from regraft.features.passes import cached_batches, lowered
 from regraft.seeds import numpy_generator
 
 if TYPE_CHECKING:
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
     from regraft.engine.batches import Loader
     from regraft.engine.job import Job
 
-_BATCH_SIZE = 64
 _LOOK_ITEMS = 256
 
 
@@ -24,23 +24,26 @@ def outputs(
 ) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
     """Return (logits (n, C), features (n, width)) of `rows`, float32, in evaluation mode.
 
-    Batches are made of items of similar size, in an order that depends on the items alone.
+    Batches are made of items of similar size and depend on the items and the backbone alone.
     """
     model.evaluate()
     lengths = job.data.prepared.lengths()[job.data.rows[rows]]
-    order = np.argsort(lengths, kind="stable")
+    weights = lowered(model.backbone, job.device) if _is_worth_lowering(job, len(rows)) else []
     logits = np.empty((len(rows), job.data.n_classes), np.float32)
     features = np.empty((len(rows), model.backbone.width), np.float32)
     with torch.no_grad():
-        for start in range(0, len(rows), _BATCH_SIZE):
-            chosen = order[start : start + _BATCH_SIZE]
+        for chosen in cached_batches(model.backbone, np.arange(len(rows)), lengths, job.device):
             batch = loader.plain(rows[chosen], depth=depth)
-            with autocast(job.precision, job.device):
+            with autocast(job.precision, job.device), with_weights(weights):
                 pooled = model.features(batch.inputs, batch.hidden, batch.depth)
                 scores = model.head(pooled)
             logits[chosen] = scores.float().cpu().numpy()
             features[chosen] = pooled.float().cpu().numpy()
     return logits, features
+
+
+def _is_worth_lowering(job: Job, n: int) -> bool:
+    return job.precision == "bf16" and n >= _LOOK_ITEMS
 
 
 def looked_at(rows: np.ndarray[Any, Any], examples_seen: int) -> np.ndarray[Any, Any]:

@@ -43,9 +43,10 @@ class ArmEvidence:
         estimated_seconds: The advisor's estimate of one run.
         logits: Out-of-sample validation logits, shape (seeds, n, C); None where nothing ran.
         test_logits: Logits on the sealed part, shape (seeds, m, C); None where it was not scored.
+        test_seconds: What its predictions for the sealed part took.
         costs: Seconds that each trained run was predicted to take for the epochs it ran, and took.
         movement: How far the features moved, or None.
-        preflight: The lines of the first run's pre-flight.
+        preflight: The lines of the first run's pre-flight; `preflight_warnings` what it warned of.
     """
 
     key: str
@@ -62,9 +63,11 @@ class ArmEvidence:
     seconds_total: float = 0.0
     logits: np.ndarray[Any, Any] | None = None
     test_logits: np.ndarray[Any, Any] | None = None
+    test_seconds: float | None = None
     costs: tuple[tuple[float, float], ...] = ()
     movement: Mapping[str, Any] | None = None
     preflight: tuple[str, ...] = field(default=())
+    preflight_warnings: tuple[str, ...] = field(default=())
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -169,11 +172,13 @@ def arm_json(
         "test": _all_json(tested, arm.test_logits),
         "seconds": first.get("seconds"),
         "seconds_total": arm.seconds_total,
+        "test_seconds": arm.test_seconds,
         "estimated_seconds": arm.estimated_seconds,
         "costs": [list(one) for one in arm.costs],
         "peak_memory_bytes": first.get("peak_memory_bytes"),
         "joules": first.get("joules"),
         "stacked": first.get("stacked"),
+        "compiled": bool(first.get("compiled")),
         "examples_seen": first.get("examples_seen"),
         "activations": first.get("activations"),
         "labels_used": first.get("labels_used"),

@@ -40,6 +40,7 @@ class Evidence:
         configuration: The resolved study.
         parameters_total: Parameters by backbone index; None stands for no backbone.
         test_features: Features of the sealed items by the winner's pretrained backbone (m, width).
+        latency: Milliseconds of one item with its interval, where the target asks for it.
     """
 
     study: Mapping[str, Any]
@@ -60,3 +61,4 @@ class Evidence:
     openings: int
     parameters_total: Mapping[str, int]
     test_features: np.ndarray[Any, Any] | None = None
+    latency: Mapping[str, Any] | None = None

@@ -8,10 +8,16 @@ import yaml
 
 from regraft.evidence.arm import ArmEvidence, arm_json, comparison_json, higher_is_better
 from regraft.evidence.best import best_json
-from regraft.evidence.criterion import judge, parse_target
 from regraft.evidence.label_curves import label_efficiency
 from regraft.evidence.questions import asking
+from regraft.evidence.target import target_json
 from regraft.evidence.verdict import sentence
+from regraft.evidence.warnings import (
+    preflight_warnings,
+    sealed_warnings,
+    training_warnings,
+    undone_warnings,
+)
 
 if TYPE_CHECKING:
     from regraft.evidence.gathered import Evidence
@@ -36,7 +42,8 @@ def build_record(evidence: Evidence) -> dict[str, Any]:
         "schema": SCHEMA_VERSION,
         "study": {**evidence.study, "metric": metric, "higher_is_better": higher_is_better(metric)},
         "verdict": verdict,
-        "target": _target(evidence, winner),
+        "warnings": _warnings(evidence, winner),
+        "target": target_json(evidence, winner),
         "task": dict(evidence.task_card),
         "arms": rows,
         "curves": _curves(evidence),
@@ -55,6 +62,16 @@ def build_record(evidence: Evidence) -> dict[str, Any]:
     }
     verdict["sentence"] = sentence(record, row)
     return record
+
+
+def _warnings(evidence: Evidence, winner: ArmEvidence) -> list[str]:
+    """Return what is hardly meant in this study; what is so in the data its task card says."""
+    return [
+        *preflight_warnings(evidence.arms),
+        *training_warnings(evidence.arms, len(evidence.task.classes)),
+        *undone_warnings(evidence.arms, evidence.validation),
+        *sealed_warnings(winner, validation=evidence.validation, test=evidence.test),
+    ]
 
 
 def _arm_row(evidence: Evidence, arm: ArmEvidence) -> dict[str, Any]:
@@ -101,13 +118,6 @@ def _best(evidence: Evidence, winner: ArmEvidence) -> dict[str, Any]:
         costs=evidence.task.costs,
         part="test",
     )
-
-
-def _target(evidence: Evidence, winner: ArmEvidence) -> dict[str, Any] | None:
-    if evidence.task.target is None or evidence.test is None or winner.test_logits is None:
-        return None
-    criterion = parse_target(evidence.task.target, metric=evidence.task.metric)
-    return judge(criterion, evidence.test.intervals(winner.test_logits)).to_json()
 
 
 def _curves(evidence: Evidence) -> list[dict[str, Any]]:

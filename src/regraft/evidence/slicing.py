@@ -36,8 +36,9 @@ def candidate_slices(items: Items, features: np.ndarray[Any, Any] | None) -> dic
     """Return the slices to test: name → the items in it, shape (n,).
 
     Clusters of the pretrained backbone's features, at most 8 and of 20 items on average or more;
-    groups, where the items have some; quarters of the length of texts, of the brightness and the
-    area of images. Images are looked at where there are at most 5,000.
+    the values of columns that results are reported by; groups, where the items have some; quarters
+    of the length of texts, of the brightness and the area of images. Images are looked at where
+    there are at most 5,000.
 
     Args:
         items: The items, labels unused.
@@ -52,7 +53,9 @@ def candidate_slices(items: Items, features: np.ndarray[Any, Any] | None) -> dic
 
 def columns_of(items: Items) -> dict[str, Sequence[object]]:
     """Return what is known of each item beside its label, in few values, by column."""
-    columns: dict[str, Sequence[object]] = {}
+    columns: dict[str, Sequence[object]] = {
+        name: [str(one) for one in values] for name, values in items.subgroups.items()
+    }
     if items.groups is not None:
         columns["group"] = [str(one) for one in items.groups]
     if items.kind == "text":

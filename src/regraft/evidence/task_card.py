@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from regraft.evidence.arm import interval_json
+from regraft.evidence.warnings import feature_warnings, label_warnings, metric_warnings
 from regraft.features.logistic import logistic_path
 from regraft.measure.calibration import fit_temperature
 from regraft.measure.confident_learning import label_errors
@@ -24,6 +25,8 @@ _LISTED = 10
 _MOST_ROWS = 5000
 _BASE_RATES = (0.6, 0.75, 0.9)
 
+_Probed = tuple["np.ndarray[Any, Any]", "np.ndarray[Any, Any]"]
+
 
 def task_card(
     task: Task, *, features: np.ndarray[Any, Any] | None = None, n_seeds: int = 3
@@ -33,7 +36,7 @@ def task_card(
     Args:
         task: The task.
         features: Pooled features of its development items, shape (n, width); with them the card
-            also estimates label noise and diversity.
+            also estimates label noise and diversity, and warns of what they say of each other.
         n_seeds: Repetitions that what ties with the best will have.
     """
     labels = task.development.labels
@@ -43,6 +46,7 @@ def task_card(
     counts = np.bincount(labels, minlength=len(task.classes))
     in_validation = np.bincount(labels[validation], minlength=len(task.classes))
     intake = task.intake
+    probed = None if features is None else _probed(task, features)
     return {
         "kind": task.kind,
         "source": intake.source,
@@ -70,7 +74,7 @@ def task_card(
         if intake.width is None or intake.height is None
         else {"width": list(intake.width), "height": list(intake.height)},
         "lengths": None if intake.words is None else {"words": list(intake.words)},
-        "label_noise": None if features is None else label_noise(task, features),
+        "label_noise": None if probed is None else _noise(task, *probed),
         "diversity": None
         if features is None
         else {
@@ -84,6 +88,7 @@ def task_card(
             "eigenvalues)",
         },
         "notes": list(intake.notes),
+        "warnings": metric_warnings(task) + _doubts(task, features, probed),
     }
 
 
@@ -126,11 +131,33 @@ def label_noise(task: Task, features: np.ndarray[Any, Any]) -> dict[str, Any] | 
     noise makes probes timid (``benchmarks/label_noise.py``). At most 5,000 items are looked at.
     None where a class has fewer than two items.
     """
+    probed = _probed(task, features)
+    return None if probed is None else _noise(task, *probed)
+
+
+def _doubts(task: Task, features: np.ndarray[Any, Any] | None, probed: _Probed | None) -> list[str]:
+    """Return what features and labels say against each other."""
+    found = [] if features is None else feature_warnings(features)
+    if found or probed is None:
+        return found
+    order, probabilities = probed
+    labels = task.development.labels[order]
+    return label_warnings(probabilities.argmax(axis=1), labels, len(task.classes))
+
+
+def _probed(task: Task, features: np.ndarray[Any, Any]) -> _Probed | None:
+    """Return which items were looked at, and their out-of-fold probabilities (n, C)."""
     labels = task.development.labels
     if np.bincount(labels, minlength=len(task.classes)).min() < 2:
         return None
     order = numpy_generator(0, "label-noise").permutation(len(labels))[:_MOST_ROWS]
-    probabilities = out_of_fold(features[order], labels[order], len(task.classes))
+    return order, out_of_fold(features[order], labels[order], len(task.classes))
+
+
+def _noise(
+    task: Task, order: np.ndarray[Any, Any], probabilities: np.ndarray[Any, Any]
+) -> dict[str, Any]:
+    labels = task.development.labels
     found = label_errors(probabilities, labels[order])
     share = interval_json(wilson(len(found.rows), len(order)), seeds=1)
     why = "few labels are suspect, or few are not: the interval is rough"

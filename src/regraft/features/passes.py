@@ -66,11 +66,9 @@ def passed(
     backbone.module.eval()
     is_text = backbone.preprocess.kind == "text"
     lengths = prepared.lengths()
-    weights = _lowered(backbone, device.type) if precision == "bf16" and len(lengths) else []
-    sizes = _activations(backbone, lengths)
-    most = _ACTIVATION_BYTES.get(device.type, _ACCELERATOR_BYTES) // 4
+    weights = lowered(backbone, device.type) if precision == "bf16" and len(lengths) else []
     for window in _windows(lengths) if is_text else [np.arange(len(lengths))]:
-        batches = _batches(window, sizes, most)
+        batches = cached_batches(backbone, window, lengths, device.type)
         read = ((rows, prepared.gather(rows)) for rows in batches)
         found: dict[int, Sequence[np.ndarray[Any, Any]]] = {}
         first = int(window.min()) if len(window) else 0
@@ -101,7 +99,7 @@ def _results(backbone: Backbone, batch: dict[str, torch.Tensor], wanted: Wanted)
     return results
 
 
-def _lowered(backbone: Backbone, device: str) -> Weights:
+def lowered(backbone: Backbone, device: str) -> Weights:
     """Return the weights in bf16, or none where these are seen to change a number.
 
     A module may look at the type of its weights and then compute in it what autocast would not.
@@ -114,10 +112,26 @@ def _lowered(backbone: Backbone, device: str) -> Weights:
 
 
 def _windows(lengths: np.ndarray[Any, Any]) -> Iterator[np.ndarray[Any, Any]]:
-    """Return rows that follow each other, a window's tokens at a time, each longest first."""
+    """Return rows that follow each other, a window's tokens at a time."""
     number = (np.cumsum(lengths) - lengths) // _WINDOW_TOKENS
-    for window in np.split(np.arange(len(lengths)), np.flatnonzero(np.diff(number)) + 1):
-        yield window[np.argsort(-lengths[window], kind="stable")]
+    yield from np.split(np.arange(len(lengths)), np.flatnonzero(np.diff(number)) + 1)
+
+
+def cached_batches(
+    backbone: Backbone, rows: np.ndarray[Any, Any], lengths: np.ndarray[Any, Any], device: str
+) -> Iterator[np.ndarray[Any, Any]]:
+    """Cut rows into batches of a like length whose activations stay in the caches, longest first.
+
+    Args:
+        backbone: What they go through.
+        rows: Rows of `lengths`, in any order.
+        lengths: How long each item is, as its prepared inputs say.
+        device: As torch names it.
+    """
+    if backbone.preprocess.kind == "text":
+        rows = rows[np.argsort(-lengths[rows], kind="stable")]
+    most = _ACTIVATION_BYTES.get(device.partition(":")[0], _ACCELERATOR_BYTES) // 4
+    return _batches(rows, _activations(backbone, lengths), most)
 
 
 def _activations(backbone: Backbone, lengths: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:

@@ -61,6 +61,12 @@ def badges(record: Record) -> list[Badge]:
     return found
 
 
+def warnings(record: Record) -> list[str]:
+    """Return what is hardly meant, in the data and in the study; older records have none."""
+    task = record.get("task") or {}
+    return [*task.get("warnings", ()), *record.get("warnings", ())]
+
+
 def key_facts(record: Record) -> list[Fact]:
     """Return the numbers that a reader wants first."""
     winner = winner_of(record)

@@ -175,6 +175,10 @@ def _took(arm: Arm) -> Cell:
         parts.append(f"predicted for its epochs {words.seconds_text(arm['costs'][0][0])}")
     if (arm.get("stacked") or 1) > 1:
         parts.append(f"its part of {arm['stacked']} runs that trained together")
+    if arm.get("test_seconds"):
+        parts.append(f"scoring the sealed part {words.seconds_text(arm['test_seconds'])}")
+    if arm.get("compiled"):
+        parts.append("its training pass compiled")
     if arm.get("peak_memory_bytes"):
         parts.append(f"peak memory {words.size(arm['peak_memory_bytes'])}")
     if arm.get("joules"):

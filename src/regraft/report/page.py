@@ -25,6 +25,7 @@ from regraft.report.facts import (
     question_tables,
     suspect_labels,
     task_facts,
+    warnings,
     winner_scores,
 )
 from regraft.report.failures import failing_slices, sealed_suspects, shown_image
@@ -32,6 +33,7 @@ from regraft.report.figures import (
     confusion,
     cost_quality,
     curves,
+    groups,
     label_efficiency,
     movement,
     reliability,
@@ -40,6 +42,7 @@ from regraft.report.figures import (
 )
 from regraft.report.ladder import all_scores, ladder_of
 from regraft.report.palette import css_variables, variable_of
+from regraft.report.target import target_table
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -56,6 +59,7 @@ _PICTURES = (
     label_efficiency.picture,
     risk_coverage.picture,
     slices.picture,
+    groups.picture,
 )
 
 
@@ -123,6 +127,8 @@ def page_html(record: Mapping[str, Any]) -> str:
             study=record["study"],
             badges=badges(record),
             facts=key_facts(record),
+            warnings=warnings(record),
+            target=target_table(record),
             ladder=ladder_of(record),
             pictures=pictures,
             all_scores=all_scores(record),

@@ -19,7 +19,7 @@ from regraft.evidence.movement import movement
 from regraft.evidence.task_card import task_card
 from regraft.evidence.verdict import confirm
 from regraft.search.grafting import describe
-from regraft.search.ladder import ArmOutcome, arm_result
+from regraft.search.outcomes import ArmOutcome, arm_result
 from regraft.search.trial import Trial
 from regraft.seeds import derive
 
@@ -33,6 +33,9 @@ if TYPE_CHECKING:
     from regraft.search.bench import Bench
     from regraft.search.final import Final
     from regraft.tasks.task import Task
+
+LATENCY_DECISION = "latency"
+"""Key of the decision that holds what the latency was measured to be."""
 
 _DEPENDED_ON = ("regraft", "torch", "transformers", "peft", "scikit-learn", "numpy")
 
@@ -117,6 +120,7 @@ def evidence_of(account: Account) -> Evidence:
         openings=final.openings,
         parameters_total={o.arm.key: _parameters(account, o) for o in account.outcomes},
         test_features=final.benches[account.winner.arm.backbone or 0].features,
+        latency=_latency(account),
     )
 
 
@@ -147,9 +151,11 @@ def _arm(account: Account, outcome: ArmOutcome) -> ArmEvidence:
         + sum(one.seconds for one in outcome.dropped.values()),
         logits=np.stack(logits) if logits else None,
         test_logits=account.final.logits.get(outcome.arm.key),
+        test_seconds=account.final.seconds.get(outcome.arm.key),
         costs=_costs(account, outcome),
         movement=_movement(account, outcome),
-        preflight=_preflight(account, outcome),
+        preflight=_preflight(account, outcome, "lines", "problems"),
+        preflight_warnings=_preflight(account, outcome, "warnings"),
     )
 
 
@@ -181,11 +187,12 @@ def _movement(account: Account, outcome: ArmOutcome) -> dict[str, Any] | None:
     return movement(before, arrays["features"], seed=derive(account.spec.seed, "movement"))
 
 
-def _preflight(account: Account, outcome: ArmOutcome) -> tuple[str, ...]:
+def _preflight(account: Account, outcome: ArmOutcome, *keys: str) -> tuple[str, ...]:
+    """Return what pre-flight said of the arm's first run; studies of old have no warnings."""
     runs = [*outcome.repetitions[:1], *outcome.tuning[:1]]
     for event in account.ledger.journal.events(runs[0].run) if runs else ():
         if event["kind"] == "preflight":
-            return (*event["lines"], *event["problems"])
+            return tuple(line for key in keys for line in event.get(key, ()))
     return ()
 
 
@@ -235,6 +242,13 @@ def _told(value: Mapping[str, Any]) -> str:
         shown = f"{one:.3g}" if isinstance(one, float) else str(one)
         parts.append(f"{name.replace('_', ' ')} {shown}")
     return ", ".join(parts)
+
+
+def _latency(account: Account) -> dict[str, Any] | None:
+    decided = account.ledger.decisions.all(account.study)
+    return next(
+        (dict(one.value["interval"]) for one in decided if one.key == LATENCY_DECISION), None
+    )
 
 
 def _parameters(account: Account, outcome: ArmOutcome) -> int:

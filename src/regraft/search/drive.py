@@ -72,11 +72,11 @@ def as_recorded(job: Job, summary: Mapping[str, Any]) -> Job:
     """Return a job to run again to the same numbers, given the summary of its result.
 
     One that the budget ended can be ended at just the same step; one that trained together with
-    others computes as it did then.
+    others, or compiled, computes as it did then.
     """
     is_cut = any(key.startswith("finish/") for key in job.adjustments)
     stack = Stack(**summary["stack"]) if "stack" in summary else None
-    job = replace(job, stack=stack)
+    job = replace(job, stack=stack, compiled=bool(summary.get("compiled")))
     return replace(job, checkpoint_seconds=0.0) if is_cut else job
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +20,8 @@ if TYPE_CHECKING:
     from regraft.ledger.ledger import Ledger
     from regraft.search.bench import Bench
     from regraft.search.label_efficiency import BudgetRun
-    from regraft.search.ladder import ArmOutcome, Ladder
+    from regraft.search.ladder import Ladder
+    from regraft.search.outcomes import ArmOutcome
     from regraft.tasks.items import Items
     from regraft.tasks.task import Task
 
@@ -32,12 +34,14 @@ class Final:
         items: The test items with their labels.
         logits: Per arm, shape (seeds, n, C).
         openings: How many studies have opened this sealed part, this one included.
+        seconds: Per arm, what its predictions took.
         benches: The backbones with the sealed inputs.
     """
 
     items: Items
     logits: Mapping[str, np.ndarray[Any, Any]]
     openings: int
+    seconds: Mapping[str, float]
     benches: Sequence[Bench]
 
 
@@ -107,7 +111,11 @@ def final_evaluation(
         finalists: What is scored.
         budget_runs: The runs of the label-efficiency curve.
     """
-    logits = {one.arm.key: arm_logits(ledger, one, benches, task) for one in finalists}
+    logits, seconds = dict[str, np.ndarray[Any, Any]](), dict[str, float]()
+    for one in finalists:
+        began = time.perf_counter()
+        logits[one.arm.key] = arm_logits(ledger, one, benches, task)
+        seconds[one.arm.key] = time.perf_counter() - began
     grouped: dict[tuple[str, int, int], list[np.ndarray[Any, Any]]] = {}
     for run in budget_runs:
         scores = run_logits(ledger, run.run, run.protocol, benches[run.backbone], task)
@@ -117,4 +125,4 @@ def final_evaluation(
         for (arm, per_class, n), all_scores in grouped.items()
     ]
     openings = ledger.openings.record(task.sealed.digest, study)
-    return Final(task.sealed.open(), logits, openings, benches), points
+    return Final(task.sealed.open(), logits, openings, seconds, benches), points

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from regraft.backbones.backbone import Backbone
     from regraft.ledger.ledger import Ledger
-    from regraft.search.ladder import ArmOutcome
+    from regraft.search.outcomes import ArmOutcome
     from regraft.tasks.task import Task
 
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from regraft.events import Event
     from regraft.measure.metrics import Metric
-    from regraft.search.ladder import ArmOutcome
+    from regraft.search.outcomes import ArmOutcome
     from regraft.search.surroundings import Surroundings
     from regraft.tasks.task import Task
 

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, final
 
-import numpy as np
-
 from regraft.engine.job import Job
-from regraft.evidence.verdict import ArmResult, Verdict, decide_verdict
+from regraft.evidence.verdict import Verdict, decide_verdict
 from regraft.hashing import digest_json
-from regraft.measure.metrics import METRICS, softmax
+from regraft.measure.metrics import METRICS
 from regraft.search.advisor import (
     SCRATCH_SHARE,
     Admission,
@@ -23,10 +21,13 @@ from regraft.search.advisor import (
     purse_of,
 )
 from regraft.search.arms import Arm, with_fit
+from regraft.search.compiling import arm_compiles
 from regraft.search.costs import CostModel, measure_forward
-from regraft.search.drive import Outcome, adjustments, drive
+from regraft.search.drive import Outcome, adjustments, drive, recorded
 from regraft.search.foresight import foresee_prefixes
-from regraft.search.race import Dropped, Runner, dropped_out, race
+from regraft.search.halving import racing_share
+from regraft.search.outcomes import ArmOutcome, arm_result
+from regraft.search.race import Runner, dropped_out, race
 from regraft.search.stacking import arm_stack
 from regraft.search.trial import Trial, trial
 from regraft.seeds import derive
@@ -39,81 +40,8 @@ if TYPE_CHECKING:
     from regraft.search.surroundings import Surroundings
     from regraft.tasks.task import Task
 
-NUMERICS_VERSION = 3
+NUMERICS_VERSION = 4
 """Part of every run's id; raised only when the same inputs give other numbers."""
-
-
-@dataclass(slots=True, eq=False)
-class ArmOutcome:
-    """What became of an arm.
-
-    Attributes:
-        arm: The arm.
-        admission: On what terms it ran, or why it did not.
-        tuning: Outcome per learning rate, with the first seed.
-        repetitions: Outcomes of the chosen learning rate: the first seed's, then the others'.
-        chosen: Index of the chosen learning rate.
-        dropped: Learning rates that dropped out of the race, by run.
-    """
-
-    arm: Arm
-    admission: Admission
-    tuning: list[Outcome] = field(default_factory=list)
-    repetitions: list[Outcome] = field(default_factory=list)
-    chosen: int = 0
-    dropped: dict[str, Dropped] = field(default_factory=dict)
-
-    @property
-    def is_done(self) -> bool:
-        """Whether the arm has a result."""
-        return bool(self.repetitions)
-
-    @property
-    def protocol(self) -> dict[str, Any]:
-        """The resolved protocol as it ran, at the chosen rate."""
-        return with_fit(self.arm.candidates[self.chosen], epochs=self.admission.epochs)
-
-    @property
-    def status(self) -> str:
-        """``done``, ``skipped``, ``failed``, or ``eliminated`` where all rates dropped out."""
-        if self.is_done:
-            return "done"
-        if self.dropped:
-            return "eliminated"
-        return "failed" if self.admission.admitted else "skipped"
-
-    @property
-    def reason(self) -> str:
-        """Why the arm ran, was skipped, dropped out or failed."""
-        if self.status == "eliminated":
-            return max(self.dropped.values(), key=lambda one: one.rank).reason
-        failed = [o.reason for o in self.tuning if o.status == "failed"]
-        return failed[0] if self.status == "failed" and failed else self.admission.reason
-
-    def admitted_candidates(self) -> list[dict[str, Any]]:
-        """Return the learning rates that are tried, the arm's middle one first."""
-        middle = len(self.arm.candidates) // 2
-        rest = [c for i, c in enumerate(self.arm.candidates) if i != middle]
-        return [self.arm.candidates[middle], *rest][: self.admission.n_rates]
-
-    def note(self, candidate: Mapping[str, Any], ended: Outcome, metric: str) -> None:
-        """Take in how a learning rate ended; the best on validation stands for the arm."""
-        self.tuning.append(ended)
-        if ended.status != "done":
-            return
-        sign = METRICS[metric].sign
-
-        def rank(one: Outcome) -> tuple[float, float]:
-            scores = one.summary["metrics"]
-            return sign * scores[metric], -scores["log_loss"]
-
-        if not self.repetitions or rank(ended) > rank(self.repetitions[0]):
-            self.repetitions = [ended]
-            self.chosen = [c["rate"] for c in self.arm.candidates].index(candidate["rate"])
-
-    def probabilities(self) -> np.ndarray[Any, Any]:
-        """Out-of-sample class probabilities, shape (seeds, validated rows, C)."""
-        return np.stack([softmax(outcome.arrays["logits"]) for outcome in self.repetitions])
 
 
 @final
@@ -124,6 +52,7 @@ class Ladder:
         self._around, self._task = around, task
         self._data = [bench.run_data(task) for bench in around.benches]
         self.outcomes: list[ArmOutcome] = []
+        self._costs: dict[str, CostModel] = {}
 
     def events(
         self, arms: Sequence[Arm], *, seeds: int, more_follows: bool = False
@@ -138,7 +67,7 @@ class Ladder:
         Raises:
             BudgetError: The budget does not hold even the controls.
         """
-        costs = {arm.key: self.cost(arm) for arm in arms}
+        costs = self._costs = {arm.key: self.cost(arm) for arm in arms}
         is_race = len(self._task.folds) == 1
         purse = purse_of(
             arms, budget=self._around.clock.budget, raced=is_race, more_follows=more_follows
@@ -242,8 +171,21 @@ class Ladder:
             },
         )
         job = replace(self.job(run, protocol, place=place, seed=seed), stack=stack)
+        job = replace(job, compiled=self._compiles(outcome, job))
         most = self._seconds_left(outcome)
         return (yield from drive(self._around, job, most_seconds=most, with_weights=with_weights))
+
+    def _compiles(self, outcome: ArmOutcome, job: Job) -> bool:
+        """Whether a run is compiled: where that repays itself in what it is expected to train."""
+        arm, around = outcome.arm, self._around
+        ended = recorded(around.ledger, around.study, job.run)
+        if ended or not arm.is_trained or job.stack or arm.key not in self._costs:
+            return False
+        racing = [o for o in self.outcomes if o.arm.role == "candidate" and o.admission.admitted]
+        is_raced = outcome in racing and len(self._task.folds) == 1
+        n = sum(len(one.admitted_candidates()) for one in racing)
+        seconds = self._costs[arm.key].run(job.protocol) * (racing_share(n) if is_raced else 1.0)
+        return arm_compiles(around, arm.key, job, seconds=seconds)
 
     def _seconds_left(self, outcome: ArmOutcome) -> float:
         """Return the seconds that an arm may still take: from scratch, a third of the budget."""
@@ -317,8 +259,14 @@ class Ladder:
             jobs.append(self.job(run, protocol, place=place, seed=seed))
         joint, found = None, []
         if outcome.arm.is_trained:
-            most = self.cost(outcome.arm).peak_memory_bytes
-            joint = arm_stack(self._around, outcome.arm.key, jobs, run_bytes=most)
+            cost = self._costs[outcome.arm.key]
+            joint = arm_stack(
+                self._around,
+                outcome.arm.key,
+                jobs,
+                step_seconds=cost.step(outcome.arm.candidates[0]),
+                run_bytes=cost.peak_memory_bytes,
+            )
         for candidate, job in zip(candidates, jobs, strict=True):
             stack = joint if joint is not None and job.run in joint.runs else None
             start = partial(self.run, outcome, job.protocol, repetition=0, stack=stack)
@@ -345,11 +293,13 @@ class Ladder:
         if not outcome.arm.is_from_scratch:
             return True
         left = self._seconds_left(outcome)
-        reason = f"{left:.0f} s of its third of the budget are left"
         value = self._around.ledger.decisions.decide(
             self._around.study,
             f"rate/{outcome.arm.key}/{candidate['rate']['peak']:g}",
-            lambda: {"admitted": left > 0, "reason": reason},
+            lambda: {
+                "admitted": left > 0,
+                "reason": f"{left:.0f} s of its third of the budget are left",
+            },
         )
         return bool(value["admitted"])
 
@@ -370,20 +320,8 @@ class Ladder:
         verdict = self.verdict()
         tied = [done[key].arm for key in {verdict.leader, *verdict.tied}]
         metric = METRICS[self._task.metric]
-        sign = 1.0 if metric.higher_is_better else -1.0
         values = {
-            key: sign * outcome.repetitions[0].summary["metrics"][metric.name]
+            key: metric.sign * outcome.repetitions[0].summary["metrics"][metric.name]
             for key, outcome in done.items()
         }
         return [arm.key for arm in contenders(tied, values)]
-
-
-def arm_result(outcome: ArmOutcome, logits: np.ndarray[Any, Any] | None = None) -> ArmResult:
-    """Return what the verdict needs of an arm: on validation, or on the items of other logits."""
-    return ArmResult(
-        protocol=outcome.arm.key,
-        title=outcome.arm.title,
-        role=outcome.arm.role,
-        probabilities=outcome.probabilities() if logits is None else softmax(logits),
-        cost_seconds=outcome.admission.estimated_seconds,
-    )

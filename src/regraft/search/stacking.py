@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 import warnings
 from dataclasses import replace
@@ -38,6 +39,9 @@ _WORTH = {"cuda": 1.15, "cpu": 2.0}
 """Gain from which runs train together. Two studies on a CPU are meant to come to identical numbers,
 so that there only a gain that no noise makes or hides may decide."""
 
+_BUSY_SECONDS = {"cuda": math.inf, "cpu": 0.02}
+"""A step that takes longer keeps the processor busy as it is: no gain is looked for."""
+
 _NO_RULE = "There is a performance drop"  # torch, of an operation that vmap loops over
 
 
@@ -46,19 +50,21 @@ class _AloneError(Exception):
 
 
 def arm_stack(
-    around: Surroundings, arm: str, jobs: Sequence[Job], *, run_bytes: int
+    around: Surroundings, arm: str, jobs: Sequence[Job], *, step_seconds: float, run_bytes: int
 ) -> Stack | None:
     """Return the stack of an arm's runs that have not ended, or None where they train alone.
 
-    Decided once by measurement (`compare`) and written down with both figures.
+    Decided once by measurement (`compare`) and written down with both figures; not measured where
+    a step is so long that nothing can be gained.
 
     Args:
         around: Ledger and device.
         arm: The arm's key.
         jobs: Its runs; they differ in their rate alone.
+        step_seconds: Of one step of one of them, by its trial.
         run_bytes: Most memory of one of them, by its trial.
     """
-    if len(jobs) < 2:
+    if len(jobs) < 2 or step_seconds > _BUSY_SECONDS[_device(jobs[0])]:
         return None
 
     def decision() -> dict[str, Any]:
@@ -87,7 +93,7 @@ def compare(jobs: Sequence[Job]) -> dict[str, Any]:
     except (_AloneError, RegraftError, torch.OutOfMemoryError) as error:
         return _alone(str(error).partition("\n")[0])
     gain = alone / together
-    worth = _WORTH[jobs[0].device.partition(":")[0]]
+    worth = _WORTH[_device(jobs[0])]
     return {
         "together": len(jobs) if gain >= worth else 1,
         "seconds_alone": alone,
@@ -95,6 +101,10 @@ def compare(jobs: Sequence[Job]) -> dict[str, Any]:
         "reason": f"a step of {len(jobs)} runs together is {gain:.2f} times as fast as one by one; "
         f"from {worth:g} on they train together",
     }
+
+
+def _device(job: Job) -> str:
+    return job.device.partition(":")[0]
 
 
 def _alone(why: str) -> dict[str, Any]:

@@ -109,6 +109,7 @@ def _items(rows: Rows, inspection: Inspection, classes: tuple[str, ...]) -> Item
         tuple(one.digest for one in inspection.seen),
         np.array(rows.groups) if rows.groups else None,
         np.array(rows.times, np.float64) if rows.times else None,
+        {column: np.array(values) for column, values in rows.subgroups.items()},
     )
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from regraft.evidence.questions import (
     can_it_be_trusted,
     did_it_help,
+    for_whom,
     how_many_labels,
     was_it_faster,
     where_does_it_fail,
@@ -21,7 +22,14 @@ if TYPE_CHECKING:
     from regraft.evidence.arm import ArmEvidence
     from regraft.evidence.gathered import Evidence
 
-_ASKED = (did_it_help, was_it_faster, how_many_labels, can_it_be_trusted, where_does_it_fail)
+_ASKED = (
+    did_it_help,
+    was_it_faster,
+    how_many_labels,
+    can_it_be_trusted,
+    for_whom,
+    where_does_it_fail,
+)
 
 
 def answers(
