@@ -117,7 +117,7 @@ def _marks(
 
 
 def _said(one: Mapping[str, Any]) -> str:
-    return f"{words.score_text(one)}, n = {words.count(one['n'])}"
+    return "<br>".join(map(words.in_picture, (words.score_text(one), words.score_title(one))))
 
 
 def _describe(columns: Sequence[Column], title: str) -> str:
