@@ -75,18 +75,7 @@ def task_card(
         else {"width": list(intake.width), "height": list(intake.height)},
         "lengths": None if intake.words is None else {"words": list(intake.words)},
         "label_noise": None if probed is None else _noise(task, *probed),
-        "diversity": None
-        if features is None
-        else {
-            "value": effective_rank(features),
-            "low": None,
-            "high": None,
-            "n": min(len(features), _MOST_ROWS),
-            "seeds": 0,
-            "no_interval": "it describes these items and estimates nothing beyond them",
-            "estimator": "effective rank of the pooled features (exponential of the entropy of the "
-            "eigenvalues)",
-        },
+        "diversity": None if features is None else _diversity(features),
         "notes": list(intake.notes),
         "warnings": metric_warnings(task) + _doubts(task, features, probed),
     }
@@ -175,6 +164,19 @@ def _noise(
             }
             for i, better in zip(found.rows[:_LISTED], found.suggested[:_LISTED], strict=True)
         ],
+    }
+
+
+def _diversity(features: np.ndarray[Any, Any]) -> dict[str, Any]:
+    return {
+        "value": effective_rank(features),
+        "low": None,
+        "high": None,
+        "n": min(len(features), _MOST_ROWS),
+        "seeds": 0,
+        "estimator": "effective rank of the pooled features (exponential of the entropy of the "
+        "eigenvalues)",
+        "no_interval": "it describes these items and estimates nothing beyond them",
     }
 
 

@@ -95,7 +95,7 @@ def _bars(
             "width": 4,
         },
         customdata=[_said(one) for one in points],
-        hovertemplate="%{customdata}",
+        hovertemplate="%{customdata[0]}<br>%{customdata[1]}",
     )
 
 
@@ -112,12 +112,12 @@ def _marks(
         marker={"color": light(colour), "symbol": symbol, "size": 9},
         cliponaxis=False,
         customdata=[_said(one) for one in points],
-        hovertemplate="%{customdata}",
+        hovertemplate="%{customdata[0]}<br>%{customdata[1]}",
     )
 
 
-def _said(one: Mapping[str, Any]) -> str:
-    return "<br>".join(map(words.in_picture, (words.score_text(one), words.score_title(one))))
+def _said(one: Mapping[str, Any]) -> list[str]:
+    return [words.in_picture(text) for text in (words.score_text(one), words.score_title(one))]
 
 
 def _describe(columns: Sequence[Column], title: str) -> str:
