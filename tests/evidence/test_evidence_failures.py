@@ -168,6 +168,9 @@ def test_scaling_mends_what_is_too_sure_and_shows_it_on_other_items() -> None:
     assert vector["log_loss"] < one["log_loss"] < plain["log_loss"]
     assert (plain["decisions_changed"], one["decisions_changed"]) == (0, 0)
     assert vector["decisions_changed"] > 0
+    assert "parameters" not in (vector["warning"] or "")
+    *_, few = mended(logits[:50], labels[:50], logits[shown], labels[shown])
+    assert few["warning"].startswith("6 parameters fitted on 50 items")
     assert "T = 4." in one["estimator"] or "T = 3." in one["estimator"]
 
 

@@ -32,6 +32,7 @@ ALPHA = 0.1
 
 _SURE = 0.8
 _POINTS = 50
+_ITEMS_A_PARAMETER = 10
 _NO_INTERVAL = "no interval of this estimate has been measured to hold"
 
 
@@ -94,18 +95,23 @@ def mended(logits: Array, labels: Array, tested: Array, truth: Array) -> list[An
     n, n_classes = logits.shape
     vector = fit_vector_scaling(logits, labels)
     temperature = fit_temperature(logits, labels)
+    many = 2 * n_classes
     scaled = (
-        ("as trained", tested, "nothing fitted"),
-        ("after one temperature", tested / temperature, f"T = {temperature:.2f}"),
+        ("as trained", tested, "nothing fitted", 0),
+        ("after one temperature", tested / temperature, f"T = {temperature:.2f}", 1),
         (
             "after a factor and an offset per class",
             vector.apply(tested),
-            f"vector scaling, {2 * n_classes} parameters",
+            f"vector scaling, {many} parameters",
+            many,
         ),
     )
     found: list[Answer] = []
-    for name, one, how in scaled:
+    for name, one, how, fitted in scaled:
         score = interval_json(interval("ece", softmax(one), truth), seeds=1)
+        if n < _ITEMS_A_PARAMETER * fitted:
+            few = f"{fitted} parameters fitted on {n} items follow their noise"
+            score["warning"] = "; ".join(why for why in (few, score["warning"]) if why)
         loss = -float(log_softmax(one, axis=1)[np.arange(len(truth)), truth].mean())
         changed = int((one.argmax(axis=1) != tested.argmax(axis=1)).sum())
         found.append(
