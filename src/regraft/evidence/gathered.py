@@ -39,6 +39,7 @@ class Evidence:
         decisions: Recorded decisions, as {seq, key, text}.
         configuration: The resolved study.
         parameters_total: Parameters by backbone index; None stands for no backbone.
+        test_features: Features of the sealed items by the winner's pretrained backbone (m, width).
         latency: Milliseconds of one item with its interval, where the target asks for it.
     """
 
@@ -59,4 +60,5 @@ class Evidence:
     reproduce: Sequence[str]
     openings: int
     parameters_total: Mapping[str, int]
+    test_features: np.ndarray[Any, Any] | None = None
     latency: Mapping[str, Any] | None = None

@@ -35,4 +35,9 @@ def movement(
         "p": mmd2_paired_test(before, after, seed=seed),
         "cka": cka_linear(before, after),
         "n": len(before),
+        "seeds": 1,
+        "estimator": "validation items before and after, first run: paired, unbiased MMD² with a "
+        "sign-flip test; unbiased linear CKA",
+        "no_interval": "a distance of features has no interval here; p says whether it is more "
+        "than chance",
     }

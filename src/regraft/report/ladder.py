@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
     Arm = Mapping[str, Any]
 
-_MANY_SEEDS = 2
 _ROLES = {
     "control_without_transfer": "control, no transfer",
     "control_without_fine_tuning": "control, no fine-tuning",
@@ -170,7 +169,7 @@ def _row(record: Mapping[str, Any], arm: Arm, scale: Scale) -> Row:
         ties=bool(versus and versus["tie"]),
         marks=(_mark(validation, scale), _mark(test, scale)),
         validation=_scored(validation, arm),
-        test=words.score_cell(test),
+        test=_scored(test, arm),
         lead=Cell(words.MISSING)
         if not versus
         else Cell(words.comparison_text(versus), words.comparison_title(versus)),
@@ -192,9 +191,10 @@ def _mark(score: Mapping[str, Any] | None, scale: Scale) -> Mark | None:
 
 
 def _scored(score: Mapping[str, Any] | None, arm: Arm) -> Cell:
-    cell = words.score_cell(score)
-    seeds = arm.get("n_seeds") or 0
-    return cell if seeds < _MANY_SEEDS else Cell(cell.text, f"{cell.title}; mean of {seeds} seeds")
+    """Return the score's cell; older records say the number of seeds only with the arm."""
+    if score is None:
+        return words.score_cell(score)
+    return words.score_cell({"seeds": arm.get("n_seeds"), **score})
 
 
 def _took(arm: Arm) -> Cell:

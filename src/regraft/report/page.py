@@ -28,6 +28,7 @@ from regraft.report.facts import (
     warnings,
     winner_scores,
 )
+from regraft.report.failures import failing_slices, sealed_suspects, shown_image
 from regraft.report.figures import (
     confusion,
     cost_quality,
@@ -36,6 +37,8 @@ from regraft.report.figures import (
     label_efficiency,
     movement,
     reliability,
+    risk_coverage,
+    slices,
 )
 from regraft.report.ladder import all_scores, ingredients, ladder_of
 from regraft.report.palette import css_variables, variable_of
@@ -54,9 +57,10 @@ _PICTURES = (
     confusion.picture,
     movement.picture,
     label_efficiency.picture,
+    risk_coverage.picture,
+    slices.picture,
     groups.picture,
 )
-_SHOWN_IMAGES = ("data:image/jpeg;base64,", "data:image/png;base64,")
 
 
 def write_report(record: Mapping[str, Any], path: Path) -> Path:
@@ -131,6 +135,8 @@ def page_html(record: Mapping[str, Any]) -> str:
             ingredients=ingredients(record),
             winner_scores=winner_scores(record),
             questions=question_tables(record),
+            failing=failing_slices(record),
+            sealed_suspects=sealed_suspects(record),
             class_table=class_table(record),
             task_facts=task_facts(record),
             suspects=suspect_labels(record),
@@ -194,10 +200,7 @@ def _policy(scripts: list[str]) -> str:
 def _mistakes(record: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return the mistakes to show; an image that is no embedded JPEG or PNG is left out."""
     found = (record.get("best") or {}).get("mistakes") or []
-    return [
-        {**one, "image": one["image"] if str(one.get("image")).startswith(_SHOWN_IMAGES) else None}
-        for one in found
-    ]
+    return [{**one, "image": shown_image(one.get("image"))} for one in found]
 
 
 def _written(path: Path, text: str) -> Path:

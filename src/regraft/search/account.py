@@ -24,7 +24,7 @@ from regraft.search.trial import Trial
 from regraft.seeds import derive
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from regraft.config.study import StudySpec
     from regraft.evidence.gathered import BudgetPoint
@@ -119,6 +119,7 @@ def evidence_of(account: Account) -> Evidence:
         reproduce=_reproduce(account),
         openings=final.openings,
         parameters_total={o.arm.key: _parameters(account, o) for o in account.outcomes},
+        test_features=final.benches[account.winner.arm.backbone or 0].features,
         latency=_latency(account),
     )
 
@@ -227,9 +228,20 @@ def versions() -> dict[str, str]:
 
 def _decisions(account: Account) -> list[dict[str, Any]]:
     return [
-        {"seq": one.seq, "key": one.key, "text": str(one.value.get("reason") or one.value)}
+        {"seq": one.seq, "key": one.key, "text": _told(one.value)}
         for one in account.ledger.decisions.all(account.study)
     ]
+
+
+def _told(value: Mapping[str, Any]) -> str:
+    """Return a decision's reason; of a measurement, what was measured."""
+    if value.get("reason"):
+        return str(value["reason"])
+    parts = []
+    for name, one in value.items():
+        shown = f"{one:.3g}" if isinstance(one, float) else str(one)
+        parts.append(f"{name.replace('_', ' ')} {shown}")
+    return ", ".join(parts)
 
 
 def _latency(account: Account) -> dict[str, Any] | None:

@@ -10,6 +10,7 @@ from regraft.evidence.questions import (
     for_whom,
     how_many_labels,
     was_it_faster,
+    where_does_it_fail,
 )
 from regraft.evidence.questions.asked import Asked, transferred
 from regraft.measure.metrics import METRICS, softmax
@@ -21,7 +22,14 @@ if TYPE_CHECKING:
     from regraft.evidence.arm import ArmEvidence
     from regraft.evidence.gathered import Evidence
 
-_ASKED = (did_it_help, was_it_faster, how_many_labels, can_it_be_trusted, for_whom)
+_ASKED = (
+    did_it_help,
+    was_it_faster,
+    how_many_labels,
+    can_it_be_trusted,
+    for_whom,
+    where_does_it_fail,
+)
 
 
 def answers(

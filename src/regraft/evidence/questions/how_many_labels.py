@@ -46,11 +46,17 @@ def how_many_labels(
                 "value": saved.ratio,
                 "bound": saved.bound,
                 "n": len(slow[0]),
+                "seeds": [_fewest_seeds(by_key[key]) for key in (ours, one.key)],
                 "estimator": _SAVED_BY,
+                "no_interval": "read between few budgets, n of them",
                 "text": saved.text(),
             }
         )
     return found
+
+
+def _fewest_seeds(curve: Mapping[str, Any]) -> int:
+    return min(int(one.get("seeds", 0)) for one in curve["points"])
 
 
 def _points(curve: Mapping[str, Any]) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
