@@ -182,7 +182,7 @@ def _answer(one: Mapping[str, Any]) -> tuple[Cell, Cell]:
     if one.get("p") is not None:
         text = f"{words.comparison_text(one)}: {text}"
     elif one.get("low") is not None:
-        text = f"{text} {words.interval_text(one)}"
+        text = f"{text} {words.interval_text(one)}".rstrip()
     return Cell(one["name"]), Cell(text, f"n = {words.count(one['n'])}; {one['estimator']}")
 
 
