@@ -47,6 +47,7 @@ class ArmEvidence:
         costs: Seconds that each trained run was predicted to take for the epochs it ran, and took.
         movement: How far the features moved, or None.
         preflight: The lines of the first run's pre-flight.
+        backbone: Index of its backbone in the study; None for controls that need none.
     """
 
     key: str
@@ -67,6 +68,7 @@ class ArmEvidence:
     costs: tuple[tuple[float, float], ...] = ()
     movement: Mapping[str, Any] | None = None
     preflight: tuple[str, ...] = field(default=())
+    backbone: int | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -39,6 +39,7 @@ class Evidence:
         decisions: Recorded decisions, as {seq, key, text}.
         configuration: The resolved study.
         parameters_total: Parameters by backbone index; None stands for no backbone.
+        depths: What moved at each depth, by arm, of the finalists that adapted a backbone.
     """
 
     study: Mapping[str, Any]
@@ -58,3 +59,4 @@ class Evidence:
     reproduce: Sequence[str]
     openings: int
     parameters_total: Mapping[str, int]
+    depths: Mapping[str, Sequence[Mapping[str, Any]]] = field(default_factory=dict)

@@ -9,6 +9,7 @@ from regraft.evidence.questions import (
     did_it_help,
     how_many_labels,
     was_it_faster,
+    what_moved,
 )
 from regraft.evidence.questions.asked import Asked, transferred
 from regraft.measure.metrics import METRICS, softmax
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from regraft.evidence.arm import ArmEvidence
     from regraft.evidence.gathered import Evidence
 
-_ASKED = (did_it_help, was_it_faster, how_many_labels, can_it_be_trusted)
+_ASKED = (did_it_help, was_it_faster, how_many_labels, what_moved, can_it_be_trusted)
 
 
 def answers(
