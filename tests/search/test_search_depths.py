@@ -16,8 +16,6 @@ from regraft.search.outcomes import ArmOutcome
 from small_search import run_whole, small_study, with_a_short_scratch
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from regraft.study import Study
 
 UPPER = """\

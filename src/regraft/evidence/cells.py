@@ -83,6 +83,8 @@ def _control(evidence: Evidence, arm: ArmEvidence) -> ArmEvidence | None:
     metric, part = evidence.task.metric, evidence.validation
 
     def value(one: ArmEvidence) -> float:
+        if one.logits is None:
+            raise AssertionError("these have predicted")
         scored = mean_score(metric, softmax(one.logits), part.labels, costs=part.costs)
         return METRICS[metric].sign * scored
 
@@ -102,21 +104,25 @@ def _cell(evidence: Evidence, arm: ArmEvidence, control: ArmEvidence) -> Cell | 
         costs=part.costs,
         seed=part.seed,
     )
-    moved = [arm.movement[name] for name in ("mmd2", "low", "high")]
+    moved = [float(arm.movement[name]) for name in ("mmd2", "low", "high")]
     gains = [compared.difference, compared.low, compared.high]
     if not reference or not np.isfinite([*moved, *gains]).all():
         return None
     first = arm.summaries[0] if arm.summaries else {}
     sooner = first.get("convergence")
-    backbones = evidence.study["backbones"]
+    gain, gain_low, gain_high = (100 * one / abs(reference) for one in gains)
     return Cell(
-        evidence.study["id"],
-        evidence.study["data"],
-        backbones[arm.backbone or 0],
-        arm.key,
-        arm.title,
-        *moved,
-        *(100 * one / abs(reference) for one in gains),
+        study=evidence.study["id"],
+        data=evidence.study["data"],
+        backbone=evidence.study["backbones"][arm.backbone or 0],
+        arm=arm.key,
+        title=arm.title,
+        mmd2=moved[0],
+        mmd2_low=moved[1],
+        mmd2_high=moved[2],
+        gain=gain,
+        gain_low=gain_low,
+        gain_high=gain_high,
         over=control.title,
         steps=sooner["step"] / sooner["of_steps"] if sooner else None,
         n=len(part.labels),

@@ -85,7 +85,7 @@ def _redrawn(scores: NDArray[np.float64], *, seed: int) -> NDArray[np.float64]:
     """Return the mean of D − 1 of the D draws of each resample, shape (R,)."""
     n_draws, resamples = scores.shape
     if n_draws == 1:
-        return scores[0]
+        return np.asarray(scores[0])
     generator = numpy_generator(derive(seed, "draws", n_draws), "labels")
     chosen = generator.integers(0, n_draws, size=(n_draws - 1, resamples))
     mean: NDArray[np.float64] = scores[chosen, np.arange(resamples)].mean(axis=0)
@@ -107,9 +107,7 @@ def saved(
 
     found = ratio(slow.values, fast.values)
     columns = np.isfinite(slow.resampled).all(axis=0) & np.isfinite(fast.resampled).all(axis=0)
-    each = [
-        ratio(slow.resampled[:, i], fast.resampled[:, i]) for i in np.flatnonzero(columns)
-    ]
+    each = [ratio(slow.resampled[:, i], fast.resampled[:, i]) for i in np.flatnonzero(columns)]
     return found, saving_ends(each) if each else None
 
 
@@ -179,7 +177,7 @@ def drawn_law(
     labels = np.array([point["n_labels"] for point in points], np.float64)
     per_class = np.array([point["labels_per_class"] for point in points], np.float64)
     order = np.argsort(labels)
-    across = np.exp(np.linspace(*np.log(labels[order][[0, -1]]), n_points))
+    across = np.geomspace(labels.min(), labels.max(), n_points)
     shown = np.exp(np.interp(np.log(across), np.log(labels[order]), np.log(per_class[order])))
     curve = [
         dict(zip(("labels_per_class", "value", "low", "high"), (float(x), *at), strict=True))

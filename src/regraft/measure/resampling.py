@@ -90,9 +90,7 @@ def resampled_scores(
         ConfigError: The metric is unknown, or is ``mean_cost`` and no costs are given.
         ShapeError: The shapes do not fit together.
     """
-    found = resampled_repetitions(
-        metric, arms, labels, costs=costs, resamples=resamples, seed=seed
-    )
+    found = resampled_repetitions(metric, arms, labels, costs=costs, resamples=resamples, seed=seed)
     return np.stack([one.mean(axis=0) for one in found])
 
 

@@ -124,9 +124,7 @@ def paired_shift(
     return PairedShift(value, value - half, value + half, p, n)
 
 
-def cosine_drift(
-    before: NDArray[np.floating], after: NDArray[np.floating]
-) -> NDArray[np.float64]:
+def cosine_drift(before: NDArray[np.floating], after: NDArray[np.floating]) -> NDArray[np.float64]:
     """Return 1 − cos of the angle between each item's features before and after, in [0, 2].
 
     Exactly 0 where an item's features are the same; nan where only one of the two is all zeros.

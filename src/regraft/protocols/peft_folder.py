@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from peft import LoraConfig
-from peft.tuners.lora import LoraLayer
+from peft.tuners.lora.layer import Conv1d, Conv2d, Conv3d, Linear
 
 from regraft.errors import GraftError
 
@@ -168,5 +168,5 @@ def lora_deltas(module: nn.Module) -> dict[str, torch.Tensor]:
     return {
         f"{name}.weight": part.get_delta_weight(ADAPTER).detach().cpu()
         for name, part in module.named_modules()
-        if isinstance(part, LoraLayer)
+        if isinstance(part, Linear | Conv1d | Conv2d | Conv3d)
     }

@@ -67,3 +67,12 @@ def score_of(arm: Mapping[str, Any], part: str, metric: str) -> Mapping[str, Any
 def arm_number(record: Mapping[str, Any], arm: Mapping[str, Any]) -> int:
     """Return the arm's place on the ladder, from 1."""
     return 1 + [key_of(one) for one in record["arms"]].index(key_of(arm))
+
+
+def figure_of(record: Mapping[str, Any], question: str) -> Mapping[str, Any] | None:
+    """Return the plain data of a question's picture, or None where it was not answered."""
+    questions = record.get("questions") or ()
+    found: Mapping[str, Any] | None = next(
+        (one.get("figure") for one in questions if one["key"] == question), None
+    )
+    return found

@@ -104,12 +104,16 @@ def labels_predicted(curve: LabelCurve, title: str, target: float, metric: str) 
 
 def _predicted(law: FittedCurve, value: float, low: float, high: float) -> str:
     """Return the number in words, with its interval: these are whole labels."""
-    top = f"{high:,.0f}" if np.isfinite(high) else "∞"
+    most = _FAR * law.n_largest
+    if value > most:
+        return (
+            f"more than {most:,.0f}: the law is not believed beyond {_FAR:g} times the "
+            f"{law.n_largest:,.0f} labels that were tried"
+        )
+    top = f"{high:,.0f}" if high <= most else f"more than {most:,.0f}"
     text = f"about {max(value, 1):,.0f} [{low:,.0f}, {top}]"
     cares = [law.law.note] if law.law.note else []
-    if value > _FAR * law.n_largest:
-        cares.append(f"far beyond the {law.n_largest:,.0f} labels that were tried")
-    elif value > law.n_largest:
+    if value > law.n_largest:
         cares.append(f"beyond the {law.n_largest:,.0f} labels that were tried")
     return "; ".join([text, *cares])
 
