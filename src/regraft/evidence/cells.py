@@ -196,7 +196,8 @@ def power_text(n: int, *, critical: float | None, detectable: float | None) -> s
 
 def _said(one: Correlation) -> str:
     ends = f"[{number(one.low)}, {number(one.high)}]"
-    return f"ρ = {number(one.value)} {ends}, p = {number(one.p)} ({one.estimator})"
+    p = "< .001" if one.p < 0.001 else f"= {number(one.p)}"
+    return f"ρ = {number(one.value)} {ends}, p {p} ({one.estimator})"
 
 
 def _too_few(n: int) -> str:

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+_LONGEST = 160
+
 
 def write_comparison(found: Mapping[str, Any], path: Path) -> Path:
     """Write what `regraft compare` found as one HTML file that needs no network.
@@ -33,7 +35,7 @@ def write_limits(found: Mapping[str, Any], path: Path) -> Path:
     _check_ending(path)
     if not found["cells"]:
         raise ConfigError("there are no cells to draw. Run studies that adapt.", where=str(path))
-    drawn = movement_gain.drawn_cells(found, named_by="backbone")
+    drawn = movement_gain.drawn_cells(found, named_by="data")
     facts = {"found": found, "said": [found["gain"]["text"], found["speed"]["text"]]}
     return written(path, render("limits.html.j2", {drawn.key: drawn}, facts))
 
@@ -55,10 +57,16 @@ def comparison_html(found: Mapping[str, Any]) -> str:
         {} if drawn is None else {drawn.key: drawn},
         {
             "found": found,
+            "headline": _headline(found["conclusion"]),
             "names": [one["name"] for one in found["systems"]],
             "pairs": _pairs(found),
         },
     )
+
+
+def _headline(conclusion: str) -> str:
+    """Return the conclusion, or its first part where it names too many pairs to be read so."""
+    return conclusion if len(conclusion) <= _LONGEST else conclusion.partition("; ")[0]
 
 
 def _pairs(found: Mapping[str, Any]) -> words.Table:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 _KEY = "moved"
 _FEWEST = 2
+_LABELLED = 8
 
 
 def picture(record: Mapping[str, Any]) -> Picture | None:
@@ -42,7 +43,9 @@ def drawn_cells(limits: Mapping[str, Any], *, named_by: str, question: str = "")
     figure = go.Figure()
     for place, backbone in enumerate(backbones):
         chosen = [one for one in cells if one["backbone"] == backbone]
-        figure.add_trace(_points(chosen, backbone, place, named_by))
+        figure.add_trace(
+            _points(chosen, backbone, place, named_by, is_labelled=len(cells) <= _LABELLED)
+        )
     figure.add_hline(y=0, line={"color": light("faint"), "width": 1})
     framed(figure, legend=len(backbones) > 1)
     most = max(max(one["mmd2"] for one in cells), 0.01)
@@ -67,21 +70,22 @@ def drawn_cells(limits: Mapping[str, Any], *, named_by: str, question: str = "")
 
 def _sentence(gain: Mapping[str, Any]) -> str:
     """Return the verdict as a sentence."""
-    text = str(gain["text"])
-    return f"{text[:1].upper()}{text[1:]}."
+    return f"Their correlation is {gain['text']}."
 
 
-def _points(cells: Sequence[Cell], backbone: str, place: int, named_by: str) -> go.Scatter:
+def _points(
+    cells: Sequence[Cell], backbone: str, place: int, named_by: str, *, is_labelled: bool
+) -> go.Scatter:
     colour, _, symbol = series(place)
     return go.Scatter(
         x=[one["mmd2"] for one in cells],
         y=[one["gain"] for one in cells],
         error_x=_bars([one["mmd2"] for one in cells], cells, "mmd2_low", "mmd2_high", colour),
         error_y=_bars([one["gain"] for one in cells], cells, "gain_low", "gain_high", colour),
-        mode="markers+text",
+        mode="markers+text" if is_labelled else "markers",
         name=words.in_picture(words.short(backbone, 36)),
         marker={"symbol": symbol, "size": 10, "color": light(colour)},
-        text=[words.in_picture(words.short(str(one[named_by]), 20)) for one in cells],
+        text=[words.in_picture(words.short(_last(one[named_by]), 20)) for one in cells],
         meta={"narrow": ["" for _ in cells]},
         textposition=_positions(cells),
         textfont={"size": 12, "color": light("ink")},
@@ -89,6 +93,11 @@ def _points(cells: Sequence[Cell], backbone: str, place: int, named_by: str) -> 
         customdata=[_hover(one) for one in cells],
         hovertemplate="%{customdata}<extra></extra>",
     )
+
+
+def _last(name: str) -> str:
+    """Return the last part of a path; what is no path is its own last part."""
+    return str(name).rstrip("/").rpartition("/")[2]
 
 
 def _positions(cells: Sequence[Cell]) -> list[str]:
