@@ -139,7 +139,7 @@ def test_the_critical_difference_is_that_of_nemenyi() -> None:
 
 
 def test_a_page_is_written_as_html_alone(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="ends in .html"):
+    with pytest.raises(ConfigError, match=r"ends in \.html"):
         write_comparison(compared(FIVE), tmp_path / "found.svg")
     with pytest.raises(ConfigError, match="no cells to draw"):
         write_limits({**limits_json([], seed=0), "left_out": []}, tmp_path / "limits.html")

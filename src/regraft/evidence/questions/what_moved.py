@@ -23,8 +23,13 @@ _CORRELATED_BY = "Spearman's ρ; bootstrap interval over cells, permutation p"
 
 
 def answered(asked: Asked) -> Answered:
-    """Answer for the arm that stands for transfer, and for all adapted arms as cells."""
-    evidence, ours = asked.evidence, asked.ours
+    """Answer for the arm that stands for transfer, and for all adapted arms as cells.
+
+    Where that arm adapted nothing, as the linear probe, the first finalist that did is told of.
+    """
+    evidence = asked.evidence
+    finalists = [one for one in evidence.arms if one.key in evidence.depths]
+    ours = next((one for one in (asked.ours, *finalists) if one.movement), asked.ours)
     titles = {one.key: one.title for one in evidence.arms}
     limits = limits_json(cells_of(evidence), seed=asked.test.seed)
     depths = [
