@@ -27,11 +27,15 @@ class Started:
 
 @dataclass(frozen=True, slots=True)
 class Preflight:
-    """The checks before training; `problems` empty means that all of them held."""
+    """The checks before training; `problems` empty means that all of them held.
+
+    `warnings` do not end the run.
+    """
 
     run: str
     lines: tuple[str, ...]
     problems: tuple[str, ...]
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,10 +12,11 @@ from regraft.config.loading import validate_data
 from regraft.config.spec import resolved
 from regraft.config.study import StudySpec, located
 from regraft.deploy.keeping import keep_graft
+from regraft.deploy.latency import decide_latency
 from regraft.deploy.predictor import GraftPredictor
 from regraft.engine.device import choose_device
 from regraft.engine.meter import share_of_free
-from regraft.evidence.criterion import parse_target
+from regraft.evidence.criterion import criterion_of
 from regraft.evidence.record import build_record
 from regraft.features.store import Cache
 from regraft.hashing import digest_json
@@ -175,8 +176,7 @@ class Study:
         sitting: Sitting | None = None,
     ) -> None:
         """Check what can be checked before anything is written."""
-        if task.target is not None:
-            parse_target(task.target, metric=task.metric)
+        criterion_of(task)
         self.spec, self.pool = located(spec, Path.cwd()), task
         self._given, self._sitting = given, sitting or Sitting()
         self.ledger = Ledger.open(None if home is None else Path(home))
@@ -203,7 +203,7 @@ class Study:
                 "study": resolved(self.spec),
                 "arms": [[arm.key, arm.role, arm.candidates] for arm in self.arms],
                 "task": self.task.fingerprint,
-                "pool": self.pool.fingerprint,
+                "pool": self.pool.identity,
                 "sealed": self.pool.sealed.digest,
                 "backbones": [[one.identity, one.preprocess.spec] for one in self.backbones],
             }
@@ -333,7 +333,7 @@ class Study:
         return (
             yield from budget_events(
                 around,
-                efficiency_arms(ladder.outcomes, METRICS[self.task.metric]),
+                efficiency_arms(ladder.standing, METRICS[self.task.metric]),
                 self.pool,
                 budgets=self.spec.label_budgets,
                 seeds=self.spec.seeds,
@@ -346,6 +346,7 @@ class Study:
         winner = account.winner
         backbone = self.backbones[winner.arm.backbone or 0]
         folder = self.ledger.home / "grafts" / self.id
+        decide_latency(account, backbone)
         record = build_record(evidence_of(account))
         record["best"] |= {"graft": str(folder), "backbone": backbone.reference}
         row = next(one for one in record["arms"] if one["winner"])

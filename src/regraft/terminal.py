@@ -88,8 +88,9 @@ class Progress:
         match event:
             case Started(parameters_trained=trained):
                 row["state"] = "starts" if trained else "solving"
-            case Preflight(problems=problems):
-                row["state"] = "pre-flight failed" if problems else "pre-flight passed"
+            case Preflight(problems=problems, warnings=warnings):
+                passed = f"pre-flight: {'; '.join(warnings)}" if warnings else "pre-flight passed"
+                row["state"] = "pre-flight failed" if problems else passed
             case Step(step=step, total_steps=total, loss=loss):
                 row |= {"state": "training", "step": f"{step}/{total}", "loss": f"{loss:.3f}"}
             case Epoch(train_loss=loss):

@@ -260,6 +260,25 @@ def test_wrong_declarations(
     refused(f"python:{tmp_path}/net.py:net@{plain[1]}", match)
 
 
+def test_two_factories_of_one_file_are_two_backbones_and_inherit_declarations(
+    plain: tuple[str, str], tmp_path: Path
+) -> None:
+    source = Path(plain[0]).read_text(encoding="utf-8")
+    twice = """
+class Twice(Net):
+    def forward(self, images):
+        return 2 * super().forward(images)
+"""
+    (tmp_path / "nets.py").write_text(source + twice, encoding="utf-8")
+    one, two = (
+        load_backbone(f"python:{tmp_path}/nets.py:{f}@{plain[1]}") for f in ("net", "Twice")
+    )
+    assert one.digest == two.digest  # the weights are the same
+    assert one.identity != two.identity  # what is computed of them is not
+    assert two.blocks == one.blocks
+    assert two.preprocess.spec == one.preprocess.spec
+
+
 def test_a_module_without_parts(tmp_path: Path) -> None:
     (tmp_path / "one.py").write_text("from torch.nn import Flatten\n", encoding="utf-8")
     save_file({}, tmp_path / "one.safetensors")

@@ -133,9 +133,11 @@ def test_again_is_the_same_answer_at_once(finished: Finished, regraft: Regraft) 
 
 def test_without_json_a_person_reads_the_verdict(finished: Finished, regraft: Regraft) -> None:
     shown = regraft("run", finished.study, "--home", finished.home, "--report", "card.md")
-    verdict, *places = shown.out.splitlines()
+    verdict, target, *places = shown.out.splitlines()
     assert (shown.code, shown.err) == (0, "")
     assert verdict == finished.printed["verdict"]["sentence"]
+    assert target.startswith(f"target: {MET}: ")
+    assert target.endswith(", met")
     assert places == [
         f"study:  {finished.id}",
         "report: card.md",
@@ -338,6 +340,14 @@ def test_data_are_inspected_with_and_without_a_backbone(regraft: Regraft, tmp_pa
     known = {key for key, value in card.items() if value is not None}
     assert {key for key, value in with_backbone.items() if value is not None} > known
     assert "## Task card" in regraft("inspect", "zoo:digits").out
+
+
+def test_a_metric_that_the_data_mock_is_warned_of(regraft: Regraft, tmp_path: Path) -> None:
+    lines = ["text,label"] + [f"words {i},{'rare' if i < 8 else 'common'}" for i in range(100)]
+    (tmp_path / "rare.csv").write_text("\n".join(lines), encoding="utf-8")
+    said = regraft("inspect", tmp_path / "rare.csv", "--metric", "accuracy").out
+    assert "Warning:" in said
+    assert "Warning:" not in regraft("inspect", tmp_path / "rare.csv").out
 
 
 def test_what_is_cleaned_comes_back(finished: Finished, regraft: Regraft, tmp_path: Path) -> None:

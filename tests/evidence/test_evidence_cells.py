@@ -32,7 +32,7 @@ MOVED = {
     "high": 0.3,
     "p": 0.01,
     "cka": 0.8,
-    "drift": {"value": 0.1, "low": 0.08, "high": 0.12},
+    "drift": {"value": 0.1, "low": 0.08, "high": 0.12, "n": N, "seeds": 1, "estimator": "mean"},
     "n": N,
 }
 
@@ -138,8 +138,8 @@ CELL = Cell(
     arm="lora",
     title="LoRA",
     mmd2=0.1,
-    mmd2_low=0.0,
-    mmd2_high=0.2,
+    low=0.0,
+    high=0.2,
     gain=10.0,
     gain_low=5.0,
     gain_high=15.0,

@@ -209,6 +209,21 @@ def test_mean_cost_needs_costs() -> None:
         score("mean_cost", p, y)
 
 
+@pytest.mark.parametrize("name", PLAIN)
+def test_logits_are_no_probabilities(name: str) -> None:
+    probabilities, labels = problem(0)
+    with pytest.raises(ShapeError, match=r"row 0 holds no probabilities: it sums to .* softmax"):
+        score(name, np.log(probabilities), labels)
+    raised = probabilities.copy()
+    raised[3] *= 1.01
+    with pytest.raises(ShapeError, match=r"row 3 holds no probabilities: it sums to 1.01, its"):
+        score(name, raised, labels)
+    rounded = probabilities.astype(np.float16)  # rounding is no fault
+    assert score(name, rounded, labels) == pytest.approx(
+        score(name, probabilities, labels), abs=0.02
+    )
+
+
 def test_shapes_that_do_not_fit_are_refused() -> None:
     p, y = problem(0)
     with pytest.raises(ShapeError, match=r"probabilities \(60, 4\) and labels \(59,\) do not fit"):

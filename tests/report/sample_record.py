@@ -305,6 +305,36 @@ def label_efficiency() -> dict[str, Any]:
     }
 
 
+def for_whom(columns: dict[str, dict[str, float]], metric: str = "macro_f1") -> dict[str, Any]:
+    """Return the question for whom: each group's value, and what scratch makes of it."""
+
+    def bars(key: str, title: str, column: dict[str, float], by: float) -> dict[str, Any]:
+        found = [{"group": g, **interval(v + by, 275)} for g, v in column.items()]
+        return {"protocol": key, "title": title, "role": "candidate", "groups": found}
+
+    answers = [
+        {"name": f"{column} = {group}", **interval(value, 275), "text": f"{value:.3f}"[1:]}
+        for column, found in columns.items()
+        for group, value in found.items()
+    ]
+    drawn = [
+        {
+            "column": name,
+            "arms": [
+                bars("lp-ft", "LP-FT", column, 0.0),
+                bars("scratch", "From scratch", column, -0.3),
+            ],
+        }
+        for name, column in columns.items()
+    ]
+    return {
+        "key": "groups",
+        "question": "For whom?",
+        "answers": answers,
+        "figure": {"metric": metric, "columns": drawn},
+    }
+
+
 def image_record() -> dict[str, Any]:
     """Return a study of photographs: LP-FT recommended and confirmed, some arms skipped "
     "or failed."""
@@ -354,9 +384,22 @@ def image_record() -> dict[str, Any]:
                     "low": 0.891,
                     "high": 0.937,
                     "status": "undecided",
+                    "n": 550,
+                    "estimator": "Wilson score interval of 550 effective items",
+                    "warning": None,
+                    "more_labels": 2412,
+                    "says": "undecided: about 2,500 more test labels would decide it",
                 }
             ],
         },
+        "questions": [
+            for_whom(
+                {
+                    "light": {"shade": 0.861, "sun": 0.942},
+                    "camera": {"phone": 0.91, "(missing)": 0.88},
+                }
+            )
+        ],
         "task": _task("image", FLOWERS, rng),
         "arms": arms,
         "curves": curves,
@@ -575,6 +618,8 @@ def many_classes_record() -> dict[str, Any]:
         "reasons": ["From scratch has the best macro-F1 on 440 validation items"],
     }
     record["target"] = None
+    long = {f"greenhouse {i} {'north ' * i}".strip(): 0.7 + 0.01 * i for i in range(12)}
+    record["questions"] = [for_whom({HOSTILE: {HOSTILE: 0.4, **long}})]
     record["task"] = _task("image", classes, rng) | {
         "leakage": ["412 test items share the group 'greenhouse 3' with training"],
         "label_noise": None,
@@ -593,6 +638,38 @@ def many_classes_record() -> dict[str, Any]:
             "predicted": classes[(i + 1) % 100],
             "item": f"test/{classes[i]}/1.jpg",
         }
+    return record
+
+
+def gated_record() -> dict[str, Any]:
+    """Return the study of photographs with four ingredients, of which one was kept."""
+    record = image_record()
+    rows = [
+        ("augmented", "Mine", 0.911),
+        ("smoothed", f"Mine {HOSTILE}", 0.884),
+        ("plain", "Mine without light augmentation", 0.882),
+    ]
+    arms = [done_arm((k, t, "candidate", v, 70.0, 9, 0.1, 0.9), 0.918, "") for k, t, v in rows]
+    for arm in arms:
+        arm["versus_best"]["tie"] = False
+    lost = idle_arm("lost", "Lost", "eliminated", "dropped out after 20 of 42 steps")
+    idle = idle_arm("idle", "Idle", "skipped", "its off-switch, plain, does not run")
+    record["arms"] += [*arms, lost, idle]
+    figures = ("difference", "low", "high", "p", "p_adjusted", "n", "estimator")
+    nothing = dict.fromkeys(figures)
+    kept, dropped = lead(0.029, 440, tie=False), lead(0.002, 440, tie=True)
+    gates = [
+        ("augmented", "light augmentation", kept, True, "kept: light augmentation beat its"),
+        ("smoothed", "label smoothing 0.1", dropped, False, "dropped: label smoothing 0.1 did not"),
+        ("lost", "dropout 0.2", nothing, False, "dropped: dropout 0.2, as Lost dropped out"),
+        ("idle", "weight decay 0.1", nothing, False, "not judged: weight decay 0.1, as Idle was"),
+    ]
+    record["gates"] = [
+        {"protocol": key, "ingredient": ingredient, "off": "plain"}
+        | {name: one[name] for name in figures}
+        | {"passed": passed, "text": text}
+        for key, ingredient, one, passed, text in gates
+    ]
     return record
 
 
@@ -618,6 +695,7 @@ def bare_record() -> dict[str, Any]:
     return record | {
         "target": None,
         "task": None,
+        "questions": [],
         "curves": [],
         "label_efficiency": None,
         "decisions": [],
@@ -629,6 +707,7 @@ def bare_record() -> dict[str, Any]:
 
 SAMPLES = {
     "image": image_record,
+    "gated": gated_record,
     "text": text_record,
     "many-classes": many_classes_record,
     "bare": bare_record,

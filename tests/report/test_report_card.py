@@ -37,6 +37,18 @@ def test_the_card_says_verdict_ladder_task_and_how_to_reproduce() -> None:
     assert "Test openings: 1" in text
 
 
+def test_warnings_stand_above_the_numbers_and_in_the_task_card_alone() -> None:
+    record = image_record()
+    assert "Warning" not in card_markdown(record)
+    record["task"]["warnings"] = ["the labels of `x` are at chance"]
+    record["warnings"] = ["LoRA did not learn"]
+    text = card_markdown(record)
+    assert text.count("**Warning:**") == 2
+    assert "⚠ **Warning:** the labels of \\`x\\` are at chance." in text
+    assert text.index("LoRA did not learn") < text.index("## The ladder")
+    assert task_markdown(record["task"]).count("**Warning:**") == 1
+
+
 def test_names_from_data_are_not_read_as_markdown() -> None:
     text = card_markdown(many_classes_record())
     assert re.search(r"(?<!\\)<script", text) is None

@@ -13,6 +13,7 @@ from regraft.report.figures import (
     confusion,
     cost_quality,
     curves,
+    groups,
     label_efficiency,
     movement,
     reliability,
@@ -36,6 +37,7 @@ MAKERS = (
     confusion.picture,
     movement.picture,
     label_efficiency.picture,
+    groups.picture,
 )
 IDS = [f"{one.__module__.rpartition('.')[2]}-{one.__name__}" for one in MAKERS]
 
@@ -67,7 +69,7 @@ def test_pictures_do_not_change_the_record(maker: Maker) -> None:
 @pytest.mark.parametrize("name", SAMPLES)
 def test_what_is_missing_is_not_drawn(maker: Maker, name: str) -> None:
     record = SAMPLES[name]()
-    record |= {"curves": [], "best": None, "label_efficiency": None}
+    record |= {"curves": [], "best": None, "label_efficiency": None, "questions": []}
     record["arms"] = [arm | {"seconds": None, "movement": None} for arm in record["arms"]]
     assert maker(record) is None
 

@@ -141,6 +141,17 @@ def test_the_verdict_comes_first() -> None:
     assert outline.text.index("Confirmed on") < outline.text.index("control, no transfer")
 
 
+def test_warnings_follow_the_reasons_and_are_escaped() -> None:
+    record = image_record()
+    assert "Warning:" not in Outline(page_html(record)).text
+    record["warnings"], record["task"]["warnings"] = [f"{HOSTILE} fails"], ["labels at chance"]
+    page = page_html(record)
+    assert HOSTILE not in page
+    text = Outline(page).text
+    assert text.count("Warning:") == 2
+    assert text.index("labels at chance.") < text.index(f"{HOSTILE} fails.")
+
+
 @pytest.mark.parametrize(
     ("confirmed", "words"),
     [(False, "Not confirmed on the sealed"), (None, "leaves it undecided"), (True, "Confirmed")],
@@ -163,7 +174,7 @@ def test_numbers_say_what_stands_behind_them() -> None:
     titles = [a.get("title") or "" for a in Outline(page_html(image_record())).all("span")]
     assert any("95 % interval [.892, .944]; n = 440; bootstrap" in one for one in titles)
     assert any("after Holm's correction; n = 440 paired items" in one for one in titles)
-    assert any(one.endswith("mean of 3 seeds") for one in titles)
+    assert any("; mean of 3 seeds; " in one for one in titles)
 
 
 def test_missing_parts_are_left_out() -> None:

@@ -22,7 +22,7 @@ def find_blocks(module: nn.Module) -> tuple[str, ...]:
     Raises:
         BackboneError: A declared block does not exist, is named twice, or lies inside another.
     """
-    declared = vars(module).get("blocks", vars(type(module)).get("blocks"))
+    declared = vars(module).get("blocks", getattr(type(module), "blocks", None))
     if isinstance(declared, list | tuple) and all(isinstance(name, str) for name in declared):
         return _declared(module, declared)
     lists: list[tuple[str, nn.Module]] = [

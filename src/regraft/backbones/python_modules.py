@@ -20,7 +20,7 @@ from regraft.backbones.preprocess import ArrayPreprocess, Preprocess
 from regraft.backbones.roles import find_roles
 from regraft.backbones.weights import fit_weights, read_weights
 from regraft.errors import BackboneError, ShapeError, did_you_mean
-from regraft.hashing import digest_bytes, digest_file
+from regraft.hashing import digest_bytes, digest_file, digest_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -68,7 +68,8 @@ def load_python(reference: str) -> Backbone:
         )
     backbone = _assemble(reference, factory, Path(weights).expanduser())
     if module.__file__:  # of what it imports nothing is known
-        backbone.code = digest_file(Path(module.__file__))
+        # Two factories of one file may share their weights, and compute something else of them.
+        backbone.code = digest_json([digest_file(Path(module.__file__)), factory_name])
     return backbone
 
 
@@ -122,7 +123,7 @@ def _assemble(reference: str, factory: Callable[[], Any], weights: Path) -> Back
 
 def _declared(module: nn.Module, name: str) -> Any:
     """Return an attribute that the module or its class declares, submodules left out; or None."""
-    return vars(module).get(name, vars(type(module)).get(name))
+    return vars(module).get(name, getattr(type(module), name, None))
 
 
 def _preprocess(module: nn.Module, reference: str) -> tuple[Preprocess, list[str]]:

@@ -42,6 +42,17 @@ LabelBudget = Annotated[int | None, typer.Option(help="Labels per class that the
 Label = Annotated[str | None, typer.Option(help="Column of the labels.")]
 Input = Annotated[str | None, typer.Option("--input", help="Column of the texts or image paths.")]
 Group = Annotated[str | None, typer.Option(help="Column whose values must not straddle parts.")]
+ReportBy = Annotated[
+    list[str] | None,
+    typer.Option("--report-by", help="Column whose groups results are reported by: sex, site."),
+]
+Seeds = Annotated[
+    int | None, typer.Option(help="Seeds of what ties with the best. 3 if not given.")
+]
+Target = Annotated[
+    str | None,
+    typer.Option(help="Such as 'macro_f1>=0.9 and worst_group(sex).recall>=0.8'."),
+]
 Time = Annotated[str | None, typer.Option(help="Column to split by: the newest is tested.")]
 AllowBad = Annotated[
     bool, typer.Option("--allow-bad", help="Go on when over 1 % of the items are unreadable.")

@@ -77,8 +77,10 @@ def finish(
     study: Study, *, report: Path | None, as_json: bool, quiet: bool, open_report: bool = False
 ) -> None:
     """Drive a study to its end, show what came out, and exit by the target."""
+    from regraft.report.facts import warnings
     from regraft.report.page import write_any
     from regraft.report.summary import run_summary
+    from regraft.report.target import target_lines
     from regraft.search.clock import Clock
     from regraft.terminal import Progress, run_title
 
@@ -97,7 +99,8 @@ def finish(
     if as_json:
         print_json(run_summary(result.record))
     else:
-        say(result.verdict)
+        warned = [f"warning: {one}." for one in warnings(result.record)]
+        say("\n".join([result.verdict, *target_lines(result.record), *warned]))
         say(f"study:  {study.id}\nreport: {path}\ngraft:  {result.record['best']['graft']}")
     if open_report and _has_screen():
         webbrowser.open(path.resolve().as_uri())

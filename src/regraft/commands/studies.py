@@ -24,6 +24,9 @@ from regraft.commands.options import (
     Protocols,
     Quiet,
     Report,
+    ReportBy,
+    Seeds,
+    Target,
     Time,
     Trust,
 )
@@ -40,17 +43,16 @@ def run(
     data: Data,
     backbone: Backbones = None,
     metric: Metric = None,
-    target: Annotated[str | None, typer.Option(help="For example 'macro_f1>=0.9'.")] = None,
+    target: Target = None,
     budget: Budget = None,
     protocol: Protocols = None,
     seed: Annotated[int | None, typer.Option(help="Seed of splits and runs.")] = None,
-    seeds: Annotated[
-        int | None, typer.Option(help="Seeds of what ties with the best. 3 if not given.")
-    ] = None,
+    seeds: Seeds = None,
     label: Label = None,
     input_: Input = None,
     group: Group = None,
     time: Time = None,
+    report_by: ReportBy = None,
     class_weights: Annotated[
         str | None, typer.Option(help="'balanced': each class counts the same in the loss.")
     ] = None,
@@ -80,6 +82,7 @@ def run(
         "input": input_,
         "group": group,
         "time": time,
+        "report_by": report_by,
         "class_weights": class_weights,
         "allow_bad": allow_bad or None,
     }
@@ -181,6 +184,7 @@ def plan(
 def inspect(
     data: Data,
     backbone: OneBackbone = None,
+    metric: Metric = None,
     label: Label = None,
     input_: Input = None,
     group: Group = None,
@@ -190,9 +194,9 @@ def inspect(
     home: Home = None,
     as_json: Json = False,
 ) -> None:
-    """Look at the data: sizes, duplicates, leakage, label noise.
+    """Look at the data: sizes, duplicates, leakage, label noise, and warn of what is hardly meant.
 
-    Label noise and diversity are estimated with a backbone only.
+    Label noise and diversity are estimated, and labels at chance found, with a backbone only.
 
     Example: regraft inspect reviews.csv --label stars
     """
@@ -200,7 +204,15 @@ def inspect(
     from regraft.tasks.task import Task
     from regraft.verbs import inspect_data
 
-    task = Task.read(data, label=label, input=input_, group=group, time=time, allow_bad=allow_bad)
+    task = Task.read(
+        data,
+        metric=metric or "macro_f1",
+        label=label,
+        input=input_,
+        group=group,
+        time=time,
+        allow_bad=allow_bad,
+    )
     card = inspect_data(task, backbone, home=home, trust_remote_code=trust_remote_code)
     if as_json:
         print_json(card)

@@ -35,6 +35,9 @@ class TaskSpec(Spec):
     label: str | None = Field(None, description="column of the labels")
     group: str | None = Field(None, description="column that must not straddle parts")
     time: str | None = Field(None, description="column to split by: the newest is tested")
+    report_by: list[str] | None = Field(
+        None, description="columns whose values results are reported by; no model sees them"
+    )
     splits: Literal["auto", "given", "stratified", "grouped", "time"] = "auto"
     validation: float = Field(0.2, gt=0.0, lt=1.0, description="share of what is not tested")
     test: float = Field(0.2, gt=0.0, lt=1.0, description="share that is sealed")

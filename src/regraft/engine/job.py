@@ -29,12 +29,14 @@ class Checked:
     Attributes:
         lines: To print; problems: what forbids the run.
         trained: How many numbers train, of `total`.
+        warnings: What does not forbid the run, but is hardly meant.
     """
 
     lines: tuple[str, ...]
     problems: tuple[str, ...]
     trained: int
     total: int
+    warnings: tuple[str, ...] = ()
 
 
 def _no_views(depth: int, view: View) -> ItemArrays | None:

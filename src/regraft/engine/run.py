@@ -174,7 +174,7 @@ def _start(job: Job, resume: Checkpoint | None) -> Generator[Event, str | None, 
         yield Started(job.run, step, found.trained, found.total, notes)
         if resume is not None:
             return found.trained
-    yield Preflight(job.run, found.lines, found.problems)
+    yield Preflight(job.run, found.lines, found.problems, found.warnings)
     if found.problems:
         raise RegraftError(f"pre-flight: {'; '.join(found.problems)}. The run was not started.")
     return found.trained

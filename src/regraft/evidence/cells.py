@@ -24,7 +24,10 @@ if TYPE_CHECKING:
 ALPHA = 0.05
 FEWEST_DECIDABLE = 5
 """Even a perfect order of four cells has p = 2/4! = .083."""
-GAIN_BY = "paired bootstrap of the validated items, in per cent of the control's value"
+CELL_BY = (
+    "movement: paired, unbiased MMD² of the first run with a jackknife interval; gain: paired "
+    "bootstrap of the validated items, in per cent of the control's value"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +37,7 @@ class Cell:
     Attributes:
         study: Id of its study; `data` and `backbone` are the cell's task and model.
         arm: Key of the arm; `title` is its name for people.
-        mmd2: How far its pooled features moved; `mmd2_low` and `mmd2_high` are its 95 % ends.
+        mmd2: How far its pooled features moved; `low` and `high` are its 95 % ends.
         gain: Relative performance gain over the control without transfer, in per cent.
         gain_low: Lower end of its 95 % interval, the control's value held fixed.
         gain_high: Upper end.
@@ -42,6 +45,7 @@ class Cell:
         steps: Share of its steps after which it had converged; None where that is unknown.
         n: Validated items.
         seeds: Repetitions of the arm.
+        estimator: How movement and gain were found.
     """
 
     study: str
@@ -50,8 +54,8 @@ class Cell:
     arm: str
     title: str
     mmd2: float
-    mmd2_low: float
-    mmd2_high: float
+    low: float
+    high: float
     gain: float
     gain_low: float
     gain_high: float
@@ -59,6 +63,7 @@ class Cell:
     steps: float | None
     n: int
     seeds: int
+    estimator: str = CELL_BY
 
 
 def cells_of(evidence: Evidence) -> list[Cell]:
@@ -118,8 +123,8 @@ def _cell(evidence: Evidence, arm: ArmEvidence, control: ArmEvidence) -> Cell | 
         arm=arm.key,
         title=arm.title,
         mmd2=moved[0],
-        mmd2_low=moved[1],
-        mmd2_high=moved[2],
+        low=moved[1],
+        high=moved[2],
         gain=gain,
         gain_low=gain_low,
         gain_high=gain_high,
@@ -166,7 +171,7 @@ def correlation_json(
         "critical": found.critical if np.isfinite(found.critical) else None,
         "detectable": found.detectable,
     }
-    both = {"spearman": _plain(rho), "kendall": _plain(found.kendall)}
+    both = {"spearman": _plain(rho, n), "kendall": _plain(found.kendall, n)}
     if n < FEWEST_DECIDABLE:
         verdict, text = "undecidable", _too_few(n)
     elif not np.isfinite(rho.value):
@@ -205,8 +210,10 @@ def _too_few(n: int) -> str:
     return f"undecidable: {cells}; even a perfect order of 4 has p = .083, so it takes 5 or more"
 
 
-def _plain(one: Correlation) -> Mapping[str, Any]:
-    return {key: _finite(value) for key, value in asdict(one).items()}
+def _plain(one: Correlation, n: int) -> Mapping[str, Any]:
+    plain = {key: _finite(value) for key, value in asdict(one).items()}
+    why = {} if plain["low"] is not None else {"no_interval": "one side does not vary"}
+    return {**plain, "n": n, "seeds": 1, **why}
 
 
 def _finite(value: Any) -> Any:

@@ -39,6 +39,8 @@ class Evidence:
         decisions: Recorded decisions, as {seq, key, text}.
         configuration: The resolved study.
         parameters_total: Parameters by backbone index; None stands for no backbone.
+        test_features: Features of the sealed items by the winner's pretrained backbone (m, width).
+        latency: Milliseconds of one item with its interval, where the target asks for it.
         depths: What moved at each depth, by arm, of the finalists that adapted a backbone.
     """
 
@@ -59,4 +61,6 @@ class Evidence:
     reproduce: Sequence[str]
     openings: int
     parameters_total: Mapping[str, int]
+    test_features: np.ndarray[Any, Any] | None = None
+    latency: Mapping[str, Any] | None = None
     depths: Mapping[str, Sequence[Mapping[str, Any]]] = field(default_factory=dict)

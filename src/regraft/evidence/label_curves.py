@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from regraft.evidence.arm import interval_json
 from regraft.evidence.label_spread import drawn_law, fitted, label_curves
 from regraft.measure.intervals import interval
 from regraft.measure.metrics import METRICS, softmax
@@ -25,13 +26,7 @@ def label_efficiency(evidence: Evidence) -> dict[str, Any] | None:
             {
                 "labels_per_class": point.per_class,
                 "n_labels": point.n_labels,
-                "value": one.value,
-                "low": one.low,
-                "high": one.high,
-                "seeds": len(point.logits),
-                "n": one.n,
-                "estimator": one.estimator,
-                "warning": one.warning,
+                **interval_json(one, seeds=len(point.logits)),
             }
         )
     laws = {

@@ -179,8 +179,14 @@ def drawn_law(
     order = np.argsort(labels)
     across = np.geomspace(labels.min(), labels.max(), n_points)
     shown = np.exp(np.interp(np.log(across), np.log(labels[order]), np.log(per_class[order])))
+    stands_behind = {
+        "n": points[0].get("n"),
+        "seeds": min(int(point.get("seeds", 1)) for point in points),
+        "estimator": f"power law fitted to {len(points)} label budgets",
+    }
     curve = [
-        dict(zip(("labels_per_class", "value", "low", "high"), (float(x), *at), strict=True))
+        stands_behind
+        | dict(zip(("labels_per_class", "value", "low", "high"), (float(x), *at), strict=True))
         for x, at in ((x, one.value_at(float(n))) for x, n in zip(shown, across, strict=True))
     ]
     return {**one.to_json(), "curve": curve}

@@ -47,14 +47,18 @@ def movement(
         "cka": cka_linear(before, after),
         "drift": _mean(drift[np.isfinite(drift)]),
         "n": shift.n,
+        "seeds": 1,
+        "estimator": "validation items before and after, first run: paired, unbiased MMD² with its "
+        "jackknife interval and a sign-flip test; unbiased linear CKA without an interval",
     }
 
 
-def _mean(values: np.ndarray[Any, Any]) -> dict[str, float | None]:
+def _mean(values: np.ndarray[Any, Any]) -> dict[str, Any]:
     if not len(values):
         return dict.fromkeys(("value", "low", "high"))
     low, high, _ = mean_ends(values)
-    return {"value": float(values.mean()), "low": low, "high": high}
+    ends = {"value": float(values.mean()), "low": low, "high": high}
+    return {**ends, "n": len(values), "seeds": 1, "estimator": DRIFT_BY}
 
 
 def depth_movement(

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import yaml
 
 from regraft.evidence.arm import ArmEvidence, arm_json, comparison_json, higher_is_better
 from regraft.evidence.best import best_json
-from regraft.evidence.criterion import judge, parse_target
 from regraft.evidence.label_curves import label_efficiency
 from regraft.evidence.questions import asking
+from regraft.evidence.target import target_json
 from regraft.evidence.verdict import sentence
+from regraft.evidence.warnings import (
+    preflight_warnings,
+    sealed_warnings,
+    training_warnings,
+    undone_warnings,
+)
 
 if TYPE_CHECKING:
     from regraft.evidence.gathered import Evidence
@@ -36,9 +42,11 @@ def build_record(evidence: Evidence) -> dict[str, Any]:
         "schema": SCHEMA_VERSION,
         "study": {**evidence.study, "metric": metric, "higher_is_better": higher_is_better(metric)},
         "verdict": verdict,
-        "target": _target(evidence, winner),
+        "warnings": _warnings(evidence, winner),
+        "target": target_json(evidence, winner),
         "task": dict(evidence.task_card),
         "arms": rows,
+        "gates": [one.to_json() for one in evidence.verdict.gates],
         "curves": _curves(evidence),
         "best": {
             "run": winner.runs[0],
@@ -57,6 +65,16 @@ def build_record(evidence: Evidence) -> dict[str, Any]:
     return record
 
 
+def _warnings(evidence: Evidence, winner: ArmEvidence) -> list[str]:
+    """Return what is hardly meant in this study; what is so in the data its task card says."""
+    return [
+        *preflight_warnings(evidence.arms),
+        *training_warnings(evidence.arms, len(evidence.task.classes)),
+        *undone_warnings(evidence.arms, evidence.validation),
+        *sealed_warnings(winner, validation=evidence.validation, test=evidence.test),
+    ]
+
+
 def _arm_row(evidence: Evidence, arm: ArmEvidence) -> dict[str, Any]:
     verdict = evidence.verdict
     is_winner = arm.key == verdict.winner
@@ -64,11 +82,13 @@ def _arm_row(evidence: Evidence, arm: ArmEvidence) -> dict[str, Any]:
     if not is_winner:
         if (ours := verdict.comparisons.get(arm.key)) is not None:
             tie = arm.key in verdict.tied or arm.key == verdict.leader
-            versus["versus_best"] = comparison_json(ours, tie=tie)
+            seeds = _seeds(evidence, arm, "logits")
+            versus["versus_best"] = comparison_json(ours, tie=tie, seeds=seeds)
         tested = evidence.confirmation.comparisons if evidence.confirmation else {}
         if (theirs := tested.get(arm.key)) is not None:
             adjusted = theirs.p if theirs.p_adjusted is None else theirs.p_adjusted
-            versus["versus_best_test"] = comparison_json(theirs, tie=adjusted >= 0.05)
+            seeds = _seeds(evidence, arm, "test_logits")
+            versus["versus_best_test"] = comparison_json(theirs, tie=adjusted >= 0.05, seeds=seeds)
     return arm_json(
         arm,
         validation=evidence.validation,
@@ -77,6 +97,15 @@ def _arm_row(evidence: Evidence, arm: ArmEvidence) -> dict[str, Any]:
         winner=is_winner,
         versus=versus,
     )
+
+
+def _seeds(
+    evidence: Evidence, arm: ArmEvidence, part: Literal["logits", "test_logits"]
+) -> tuple[int, int]:
+    """Return the repetitions of the winner and of an arm that were compared."""
+    winner = next(one for one in evidence.arms if one.key == evidence.verdict.winner)
+    ours, theirs = (getattr(one, part) for one in (winner, arm))
+    return len(ours), len(theirs)
 
 
 def _best(evidence: Evidence, winner: ArmEvidence) -> dict[str, Any]:
@@ -92,13 +121,6 @@ def _best(evidence: Evidence, winner: ArmEvidence) -> dict[str, Any]:
     )
 
 
-def _target(evidence: Evidence, winner: ArmEvidence) -> dict[str, Any] | None:
-    if evidence.task.target is None or evidence.test is None or winner.test_logits is None:
-        return None
-    criterion = parse_target(evidence.task.target, metric=evidence.task.metric)
-    return judge(criterion, evidence.test.intervals(winner.test_logits)).to_json()
-
-
 def _curves(evidence: Evidence) -> list[dict[str, Any]]:
     """Return the learning curve of each trained arm's chosen run."""
     metric = evidence.task.metric
@@ -107,6 +129,10 @@ def _curves(evidence: Evidence) -> list[dict[str, Any]]:
             "run": arm.runs[0],
             "protocol": arm.key,
             "label": arm.title,
+            "n": len(evidence.validation.labels),
+            "estimator": f"{metric} on the validation items, once per evaluation of the chosen run",
+            "seeds": 1,
+            "no_interval": "a curve shows how a run went; the score that counts has its interval",
             "points": [
                 {
                     "step": point["step"],

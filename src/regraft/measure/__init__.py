@@ -38,6 +38,7 @@ _NAMES: dict[str, tuple[str, ...]] = {
         "time_to_reach",
     ),
     "dominance": ("aso",),
+    "group_gaps": ("gap_change", "gap_interval", "worst_interval"),
     "groups": (
         "by_group",
         "demographic_parity_difference",
@@ -56,6 +57,7 @@ _NAMES: dict[str, tuple[str, ...]] = {
         "rank_correlation",
         "transfer_limits",
     ),
+    "medians": ("median_interval",),
     "mmd": (
         "mmd2",
         "mmd2_block",
@@ -65,6 +67,7 @@ _NAMES: dict[str, tuple[str, ...]] = {
         "mmd2_test",
     ),
     "moments": ("coral", "frechet", "frechet_gaussians"),
+    "more_labels": ("labels_needed", "with_more_items"),
     "out_of_distribution": (
         "energy_scores",
         "fpr_at_tpr",
@@ -78,6 +81,7 @@ _NAMES: dict[str, tuple[str, ...]] = {
     "power": ("minimum_detectable_difference",),
     "power_law": ("fit_power_law",),
     "random_features": ("mmd2_rff",),
+    "rates": ("rate",),
     "rankings": ("critical_difference", "friedman", "nemenyi"),
     "robustness": ("corruption_errors",),
     "scaling": ("fit_vector_scaling",),

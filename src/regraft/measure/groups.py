@@ -65,29 +65,41 @@ def by_group(
     labels: NDArray[np.integer],
     groups: Sequence[str],
     *,
+    level: float = 0.95,
     resamples: int = RESAMPLES,
     seed: int = 0,
+    costs: NDArray[np.floating] | None = None,
 ) -> dict[str, Interval]:
     """Return a metric of each group with its interval over the group's items, sorted by name.
 
     Args:
-        metric: A metric's name other than ``mean_cost``.
-        probabilities: Shape (N, C), N ≥ 1.
+        metric: A metric's name.
+        probabilities: Shape (N, C), or (S, N, C) for S repetitions; N ≥ 1.
         labels: Class indices, shape (N,).
         groups: The group of each item, length N.
+        level: Nominal coverage of each group's interval.
         resamples: Bootstrap resamples where the metric is not the accuracy (which has Wilson's).
         seed: Of the resampling.
+        costs: Shape (C, C), rows the true class; needed by ``mean_cost``.
 
     Returns:
         NaN where a group does not define the metric (an AUROC of one class).
 
     Raises:
-        ConfigError: The metric is unknown.
+        ConfigError: The metric is unknown, or is ``mean_cost`` and no costs are given.
         ShapeError: The shapes do not fit together.
     """
     return {
-        name: interval(metric, probabilities[rows], labels[rows], resamples=resamples, seed=seed)
-        for name, rows in _rows_of(groups, len(labels)).items()
+        name: interval(
+            metric,
+            probabilities[..., rows, :],
+            labels[rows],
+            costs=costs,
+            level=level,
+            resamples=resamples,
+            seed=seed,
+        )
+        for name, rows in rows_by_group(groups, len(labels)).items()
     }
 
 
@@ -137,7 +149,7 @@ def group_rates(
             true_positive=_share(chosen[rows][actual[rows]]),
             false_positive=_share(chosen[rows][~actual[rows]]),
         )
-        for name, rows in _rows_of(groups, len(labels)).items()
+        for name, rows in rows_by_group(groups, len(labels)).items()
     }
 
 
@@ -231,7 +243,12 @@ def _gap(rates: Mapping[str, GroupRates], rate: Callable[[GroupRates], Interval 
     return float(max(values) - min(values)) if values else 0.0
 
 
-def _rows_of(groups: Sequence[str], n: int) -> dict[str, NDArray[np.intp]]:
+def rows_by_group(groups: Sequence[str], n: int) -> dict[str, NDArray[np.intp]]:
+    """Return the rows of each group, sorted by name.
+
+    Raises:
+        ShapeError: There is not one group per item, or there are no items.
+    """
     if len(groups) != n or n == 0:
         raise ShapeError(f"{len(groups)} groups for {n} items. Give one per item, at least one.")
     names = np.asarray([str(one) for one in groups])

@@ -50,6 +50,8 @@ class Metric:
         return 1.0 if self.higher_is_better else -1.0
 
 
+_SUM_TOLERANCE = 1e-3
+
 _ALL = (
     Metric("accuracy", "accuracy", True, "labels", True),
     Metric("balanced_accuracy", "balanced accuracy", True, "labels", True, True),
@@ -283,6 +285,7 @@ def _check(
             f"probabilities {probabilities.shape} and labels {labels.shape} do not fit. "
             "Give (N, C) and (N,) with N of at least 1."
         )
+    _check_sums(probabilities)
     n_classes = probabilities.shape[1]
     low, high = int(labels.min()), int(labels.max())
     if low < 0 or high >= n_classes:
@@ -290,3 +293,15 @@ def _check(
         raise ShapeError(f"label {wrong} is not among the {n_classes} classes (0…{n_classes - 1}).")
     if costs is not None and costs.shape != (n_classes, n_classes):
         raise ShapeError(f"costs {costs.shape} do not fit {n_classes} classes. Give (C, C).")
+
+
+def _check_sums(probabilities: NDArray[np.floating]) -> None:
+    """Refuse logits; what is not a number is for the caller to judge."""
+    sums = probabilities.sum(axis=1, dtype=np.float64)
+    wrong = np.flatnonzero((np.abs(sums - 1) > _SUM_TOLERANCE) | (probabilities < 0).any(axis=1))
+    if len(wrong):
+        row = int(wrong[0])
+        raise ShapeError(
+            f"row {row} holds no probabilities: it sums to {sums[row]:.4g}, its least is "
+            f"{probabilities[row].min():.4g}. Logits go through softmax first."
+        )

@@ -14,8 +14,10 @@ from regraft.report.facts import (
     question_tables,
     suspect_labels,
     task_facts,
+    warnings,
 )
-from regraft.report.ladder import Row, ladder_of
+from regraft.report.ladder import Row, ingredients, ladder_of
+from regraft.report.target import target_table
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -42,13 +44,15 @@ def card_markdown(record: Record) -> str:
         f"# {plain(record['verdict']['sentence'])}",
         " · ".join(f"**{plain(one.text)}**" for one in badges(record)),
         _bullets(f"{plain(one)}." for one in record["verdict"]["reasons"]),
+        _warnings(warnings(record)),
         _origin(study),
         _facts(key_facts(record)),
+        _target(record),
         _ladder(record),
         _questions(record),
         _winner(record),
         _efficiency(record),
-        task_markdown(record["task"]) if record.get("task") else "",
+        task_markdown({**record["task"], "warnings": ()}) if record.get("task") else "",
         _reproduction(record),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
@@ -56,7 +60,8 @@ def card_markdown(record: Record) -> str:
 
 def task_markdown(task: Mapping[str, Any]) -> str:
     """Return the task card."""
-    parts = ["## Task card", _facts(task_facts({"task": task}))]
+    parts = ["## Task card", _warnings(task.get("warnings", ()))]
+    parts.append(_facts(task_facts({"task": task})))
     for name in ("leakage", "notes"):
         if task.get(name):
             parts += [f"### {name.capitalize()}", _bullets(plain(one) for one in task[name])]
@@ -81,6 +86,10 @@ def plain(text: object) -> str:
         'a\\|b \\<script>'
     """
     return _MARKS.sub(r"\\\1", _SPACES.sub(" ", str(text)).strip())
+
+
+def _warnings(found: Sequence[str]) -> str:
+    return _bullets(f"{words.CARE} **Warning:** {plain(one)}." for one in found)
 
 
 def _origin(study: Mapping[str, Any]) -> str:
@@ -122,13 +131,22 @@ def _ladder(record: Record) -> str:
     )
     rows = [_row(row) for row in ladder.rows]
     cares = "".join(f"\n\n{words.CARE} {plain(why)}" for why in ladder.cares)
-    return f"## The ladder\n\n{_table(heads, rows, len(rows))}{cares}"
+    held = ingredients(record)
+    gates = f"\n\n### Ingredients\n\n{_cells(held)}" if held else ""
+    return f"## The ladder\n\n{_table(heads, rows, len(rows))}{cares}{gates}"
+
+
+def _target(record: Record) -> str:
+    table = target_table(record)
+    return "" if table is None else f"## Is the target met?\n\n{_cells(table)}"
 
 
 def _row(row: Row) -> tuple[str, ...]:
     name = f"**{plain(row.title)}** (winner)" if row.winner else plain(row.title)
     if row.ties and not row.winner:
         name += " (ties)"
+    if row.dropped:
+        name += " (dropped)"
     head = (str(row.number), name, row.role)
     if row.marks[0] is None:
         return (*head, f"{row.status}: {plain(row.reason)}", "", "", "", "")

@@ -25,20 +25,26 @@ from regraft.report.facts import (
     question_tables,
     suspect_labels,
     task_facts,
+    warnings,
     winner_scores,
 )
+from regraft.report.failures import failing_slices, sealed_suspects, shown_image
 from regraft.report.figures import (
     confusion,
     cost_quality,
     curves,
     depths,
+    groups,
     label_efficiency,
     movement,
     movement_gain,
     reliability,
+    risk_coverage,
+    slices,
 )
-from regraft.report.ladder import all_scores, ladder_of
+from regraft.report.ladder import all_scores, ingredients, ladder_of
 from regraft.report.palette import css_variables, variable_of
+from regraft.report.target import target_table
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -55,8 +61,10 @@ _PICTURES = (
     depths.picture,
     movement_gain.picture,
     label_efficiency.picture,
+    risk_coverage.picture,
+    slices.picture,
+    groups.picture,
 )
-_SHOWN_IMAGES = ("data:image/jpeg;base64,", "data:image/png;base64,")
 
 
 def write_report(record: Mapping[str, Any], path: Path) -> Path:
@@ -122,10 +130,15 @@ def page_html(record: Mapping[str, Any]) -> str:
             study=record["study"],
             badges=badges(record),
             facts=key_facts(record),
+            warnings=warnings(record),
+            target=target_table(record),
             ladder=ladder_of(record),
             all_scores=all_scores(record),
+            ingredients=ingredients(record),
             winner_scores=winner_scores(record),
             questions=question_tables(record),
+            failing=failing_slices(record),
+            sealed_suspects=sealed_suspects(record),
             class_table=class_table(record),
             task_facts=task_facts(record),
             suspects=suspect_labels(record),
@@ -203,10 +216,7 @@ def _policy(scripts: list[str]) -> str:
 def _mistakes(record: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return the mistakes to show; an image that is no embedded JPEG or PNG is left out."""
     found = (record.get("best") or {}).get("mistakes") or []
-    return [
-        {**one, "image": one["image"] if str(one.get("image")).startswith(_SHOWN_IMAGES) else None}
-        for one in found
-    ]
+    return [{**one, "image": shown_image(one.get("image"))} for one in found]
 
 
 def written(path: Path, text: str) -> Path:

@@ -69,10 +69,9 @@ def arm_number(record: Mapping[str, Any], arm: Mapping[str, Any]) -> int:
     return 1 + [key_of(one) for one in record["arms"]].index(key_of(arm))
 
 
-def figure_of(record: Mapping[str, Any], question: str) -> Mapping[str, Any] | None:
-    """Return the plain data of a question's picture, or None where it was not answered."""
-    questions = record.get("questions") or ()
-    found: Mapping[str, Any] | None = next(
-        (one.get("figure") for one in questions if one["key"] == question), None
-    )
-    return found
+def figure_of(record: Mapping[str, Any], question: str) -> Mapping[str, Any]:
+    """Return the plain data of a question's picture, empty where there is none."""
+    for one in record.get("questions") or ():
+        if one["key"] == question:
+            return one.get("figure") or {}
+    return {}

@@ -26,7 +26,7 @@ from regraft.search.trial import Trial
 from regraft.seeds import derive
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from regraft.config.study import StudySpec
     from regraft.evidence.gathered import BudgetPoint
@@ -35,6 +35,9 @@ if TYPE_CHECKING:
     from regraft.search.bench import Bench
     from regraft.search.final import Final
     from regraft.tasks.task import Task
+
+LATENCY_DECISION = "latency"
+"""Key of the decision that holds what the latency was measured to be."""
 
 _DEPENDED_ON = ("regraft", "torch", "transformers", "peft", "scikit-learn", "numpy")
 
@@ -118,6 +121,8 @@ def evidence_of(account: Account) -> Evidence:
         reproduce=_reproduce(account),
         openings=final.openings,
         parameters_total={o.arm.key: _parameters(account, o) for o in account.outcomes},
+        test_features=final.benches[account.winner.arm.backbone or 0].features,
+        latency=_latency(account),
         depths=_depths(account),
     )
 
@@ -152,7 +157,8 @@ def _arm(account: Account, outcome: ArmOutcome) -> ArmEvidence:
         test_seconds=account.final.seconds.get(outcome.arm.key),
         costs=_costs(account, outcome),
         movement=_movement(account, outcome),
-        preflight=_preflight(account, outcome),
+        preflight=_preflight(account, outcome, "lines", "problems"),
+        preflight_warnings=_preflight(account, outcome, "warnings"),
         backbone=outcome.arm.backbone,
     )
 
@@ -195,11 +201,12 @@ def _depths(account: Account) -> dict[str, list[dict[str, Any]]]:
     )
 
 
-def _preflight(account: Account, outcome: ArmOutcome) -> tuple[str, ...]:
+def _preflight(account: Account, outcome: ArmOutcome, *keys: str) -> tuple[str, ...]:
+    """Return what pre-flight said of the arm's first run; studies of old have no warnings."""
     runs = [*outcome.repetitions[:1], *outcome.tuning[:1]]
     for event in account.ledger.journal.events(runs[0].run) if runs else ():
         if event["kind"] == "preflight":
-            return (*event["lines"], *event["problems"])
+            return tuple(line for key in keys for line in event.get(key, ()))
     return ()
 
 
@@ -235,9 +242,27 @@ def versions() -> dict[str, str]:
 
 def _decisions(account: Account) -> list[dict[str, Any]]:
     return [
-        {"seq": one.seq, "key": one.key, "text": str(one.value.get("reason") or one.value)}
+        {"seq": one.seq, "key": one.key, "text": _told(one.value)}
         for one in account.ledger.decisions.all(account.study)
     ]
+
+
+def _told(value: Mapping[str, Any]) -> str:
+    """Return a decision's reason; of a measurement, what was measured."""
+    if value.get("reason"):
+        return str(value["reason"])
+    parts = []
+    for name, one in value.items():
+        shown = f"{one:.3g}" if isinstance(one, float) else str(one)
+        parts.append(f"{name.replace('_', ' ')} {shown}")
+    return ", ".join(parts)
+
+
+def _latency(account: Account) -> dict[str, Any] | None:
+    decided = account.ledger.decisions.all(account.study)
+    return next(
+        (dict(one.value["interval"]) for one in decided if one.key == LATENCY_DECISION), None
+    )
 
 
 def _parameters(account: Account, outcome: ArmOutcome) -> int:

@@ -35,12 +35,14 @@ class Final:
         logits: Per arm, shape (seeds, n, C).
         openings: How many studies have opened this sealed part, this one included.
         seconds: Per arm, what its predictions took.
+        benches: The backbones with the sealed inputs.
     """
 
     items: Items
     logits: Mapping[str, np.ndarray[Any, Any]]
     openings: int
     seconds: Mapping[str, float]
+    benches: Sequence[Bench]
 
 
 def finalists(outcomes: Sequence[ArmOutcome], verdict: Verdict) -> list[ArmOutcome]:
@@ -123,4 +125,4 @@ def final_evaluation(
         for (arm, per_class, n), all_scores in grouped.items()
     ]
     openings = ledger.openings.record(task.sealed.digest, study)
-    return Final(task.sealed.open(), logits, openings, seconds), points
+    return Final(task.sealed.open(), logits, openings, seconds, benches), points

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, final, overload
 
@@ -28,6 +28,7 @@ class Items:
         ids: Where each item comes from: ``train/ants/3.jpg``, ``train.csv:12``.
         digests: Digest of each item's content.
         groups: What must not straddle parts, or None; times: when, or None.
+        subgroups: By column that results are reported by, the value of each item. No model sees it.
     """
 
     kind: InputKind
@@ -37,6 +38,7 @@ class Items:
     digests: tuple[str, ...]
     groups: np.ndarray[Any, Any] | None = None
     times: np.ndarray[Any, Any] | None = None
+    subgroups: Mapping[str, np.ndarray[Any, Any]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         """Return the number of items."""
@@ -53,14 +55,12 @@ class Items:
             tuple(self.digests[row] for row in rows),
             None if self.groups is None else self.groups[rows],
             None if self.times is None else self.times[rows],
+            {column: values[rows] for column, values in self.subgroups.items()},
         )
 
     def without_labels(self) -> Items:
         """Return the items, their labels −1."""
-        hidden = np.full(len(self), -1, np.int64)
-        return Items(
-            self.kind, self.inputs, hidden, self.ids, self.digests, self.groups, self.times
-        )
+        return replace(self, labels=np.full(len(self), -1, np.int64))
 
     def read(self, row: int) -> Any:
         """Return an item's decoded input: uint8 RGB (H, W, 3), a text, or a float32 array.

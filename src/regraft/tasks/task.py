@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, final, get_args
 
 import numpy as np
 
-from regraft.config.study import TaskSpec
+from regraft.config.study import IN_MEMORY, TaskSpec
 from regraft.errors import ConfigError, DataError, did_you_mean
 from regraft.hashing import digest_json
 from regraft.measure.metrics import metric_named
@@ -17,6 +17,7 @@ from regraft.tasks.classes import class_names
 from regraft.tasks.intake.inspection import inspect_rows
 from regraft.tasks.intake.reading import read_rows
 from regraft.tasks.intake.rows import Columns
+from regraft.tasks.intake.subgroups import settled_report_by
 from regraft.tasks.intake.summary import summarise
 from regraft.tasks.items import InputKind
 from regraft.tasks.parts import Wish, divide
@@ -25,6 +26,8 @@ from regraft.tasks.splits import Fold, development_folds, nested_subset, without
 from regraft.tasks.weights import class_weight_array, cost_array
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from regraft.tasks.intake.inspection import Inspection
     from regraft.tasks.intake.record import Intake
     from regraft.tasks.intake.rows import Rows
@@ -82,6 +85,7 @@ class Task:
         label: str | None = None,
         group: str | None = None,
         time: str | None = None,
+        report_by: Sequence[str] | None = None,
         splits: Splits = "auto",
         validation: float = 0.2,
         test: float = 0.2,
@@ -95,7 +99,7 @@ class Task:
         Args:
             data: A folder of images in a folder per class (perhaps below train/val/test), a table
                 of texts or image paths, a folder of such tables, one that `datasets` saved,
-                ``zoo:digits``, ``(inputs, labels)``, or ``{"train": (inputs, labels), …}``.
+                ``zoo:digits``, ``(inputs, labels[, {column: groups}])``, or ``{"train": that, …}``.
             metric: A name of `regraft.measure.metrics.METRICS`.
             target: Success criterion; a number means the metric must reach it.
             kind: ``image``, ``text`` or ``array``; guessed if not given.
@@ -103,6 +107,7 @@ class Task:
             label: Column of the labels; guessed if not given.
             group: Column whose values must not straddle parts (patient, author).
             time: Column to split by; the newest items are tested.
+            report_by: Columns whose values results are reported by (sex, site); no model sees them.
             splits: ``auto`` takes given parts, else time, groups or stratification as columns say.
             validation: Share of the labelled items that validates.
             test: Share that is sealed, where the data has no test part.
@@ -116,14 +121,12 @@ class Task:
             ConfigError: Metric, kind, splits, shares, weights or costs are wrong.
         """
         asked = {name: value for name, value in locals().items() if name in TaskSpec.model_fields}
-        _check_choices(metric, kind, splits, (validation, test))
-        _check_costs(metric, target, costs)
-        rows, source = read_rows(data, Columns(input, label, group, time), kind)
-        inspection = _inspected(rows, source, allow_bad=allow_bad)
-        name = Path(source).resolve().name if isinstance(data, str | Path) else "arrays"
-        asked["data"] = str(Path(source).resolve()) if Path(source).exists() else source
+        _check(asked)
+        columns = Columns(input, label, group, time, tuple(report_by or ()))
+        rows, source = read_rows(data, columns, kind)
+        asked |= {"data": _place(source), "report_by": settled_report_by(rows, report_by, source)}
         wish = Wish(splits, validation, test, seed, source)
-        task = _divided(rows, inspection, wish, name=name, metric=metric)
+        task = _divided(rows, wish, metric=metric, allow_bad=allow_bad)
         return replace(
             task,
             target=None if target is None else str(target),
@@ -153,6 +156,13 @@ class Task:
                 "costs": _plain(self.costs),
             }
         )
+
+    @property
+    def identity(self) -> str:
+        """The fingerprint, and a digest of what results are reported by, which no run sees."""
+        seen = (self.development, self.sealed.inputs)
+        groups = [{c: v.tolist() for c, v in one.subgroups.items()} for one in seen]
+        return self.fingerprint + (digest_json(groups) if any(groups) else "")
 
     def with_label_budget(self, per_class: int, *, seed: int) -> Task:
         """Return the task on a nested, stratified subset of `per_class` labels a class.
@@ -210,6 +220,7 @@ def read_task(spec: TaskSpec, *, seed: int) -> Task:
         label=spec.label,
         group=spec.group,
         time=spec.time,
+        report_by=spec.report_by,
         splits=spec.splits,
         validation=spec.validation,
         test=spec.test,
@@ -242,8 +253,18 @@ def check_validated(task: Task) -> None:
         )
 
 
+def _place(source: str) -> str:
+    return str(Path(source).resolve()) if Path(source).exists() else source
+
+
 def _plain(array: np.ndarray[Any, Any] | None) -> Any:
     return None if array is None else array.tolist()
+
+
+def _check(asked: Mapping[str, Any]) -> None:
+    shares = asked["validation"], asked["test"]
+    _check_choices(asked["metric"], asked["kind"], asked["splits"], shares)
+    _check_costs(asked["metric"], asked["target"], asked["costs"])
 
 
 def _check_choices(metric: str, kind: str | None, splits: str, shares: tuple[float, float]) -> None:
@@ -269,11 +290,12 @@ def _check_costs(metric: str, target: str | float | None, costs: Any) -> None:
             )
 
 
-def _divided(rows: Rows, inspection: Inspection, wish: Wish, *, name: str, metric: str) -> Task:
+def _divided(rows: Rows, wish: Wish, *, metric: str, allow_bad: bool) -> Task:
+    inspection = _inspected(rows, wish.where, allow_bad=allow_bad)
     classes = class_names(rows, wish.where)
     parts = divide(rows, inspection, classes, wish)
     return Task(
-        name=name,
+        name="arrays" if wish.where == IN_MEMORY else Path(wish.where).resolve().name,
         kind=rows.kind,
         classes=classes,
         metric=metric,

@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Any
 from regraft.evidence.questions import (
     can_it_be_trusted,
     did_it_help,
+    for_whom,
     how_many_labels,
     was_it_faster,
     what_moved,
+    where_does_it_fail,
 )
 from regraft.evidence.questions.asked import Asked, transferred
 from regraft.measure.metrics import METRICS, softmax
@@ -21,7 +23,15 @@ if TYPE_CHECKING:
     from regraft.evidence.arm import ArmEvidence
     from regraft.evidence.gathered import Evidence
 
-_ASKED = (did_it_help, was_it_faster, how_many_labels, what_moved, can_it_be_trusted)
+_ASKED = (
+    did_it_help,
+    was_it_faster,
+    how_many_labels,
+    what_moved,
+    can_it_be_trusted,
+    for_whom,
+    where_does_it_fail,
+)
 
 
 def answers(

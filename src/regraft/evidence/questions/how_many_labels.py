@@ -70,7 +70,8 @@ def how_many_labels(
                 "high": high if high is not None and np.isfinite(high) else None,
                 "n": len(slow.n_labels),
                 "n_is": "label budgets",
-                "seeds": int(min(slow.draws.min(), fast.draws.min())),
+                "seeds": [int(fast.draws.min()), int(slow.draws.min())],
+                **_unended(low, high),
                 "estimator": _SAVED_BY.format(draws=_draws(slow, fast)),
                 "text": saving.text() + _open(low, high),
             }
@@ -84,6 +85,7 @@ def labels_predicted(curve: LabelCurve, title: str, target: float, metric: str) 
         "name": f"labels that {title} needs for {number(target)}",
         "value": None,
         "range": None,
+        "no_interval": "the text tells it, in whole labels",
         "n": len(curve.n_labels),
         "n_is": "label budgets",
         "seeds": int(curve.draws.min()),
@@ -131,6 +133,13 @@ def _open(low: float | None, high: float | None) -> str:
     if low is None or high is None or np.isfinite(high):
         return ""
     return f" [{number(low)}, ∞)"
+
+
+def _unended(low: float | None, high: float | None) -> dict[str, str]:
+    """Return why the report finds no interval with two ends."""
+    if low is None or high is None:
+        return {"no_interval": "the curves do not tell the ratio"}
+    return {} if np.isfinite(high) else {"no_interval": f"above {number(low)} it has no end"}
 
 
 def _draws(*curves: LabelCurve) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from regraft.evidence.cells import cells_of, limits_json
-from regraft.evidence.movement import DRIFT_BY, MMD_BY
+from regraft.evidence.movement import MMD_BY
 from regraft.evidence.questions.asked import Answered
 from regraft.evidence.words import number
 
@@ -65,15 +65,14 @@ def features_moved(arm: ArmEvidence) -> list[Answer]:
     cosine = {
         "name": f"features of {arm.title}: cosine drift",
         **drift,
-        **seeds,
-        "estimator": DRIFT_BY,
         "text": number(drift["value"]),
     }
     cka = {
         "name": f"features of {arm.title}: CKA",
         "value": moved["cka"],
         **seeds,
-        "estimator": "linear, unbiased; point estimate, no interval",
+        "estimator": "linear CKA, unbiased",
+        "no_interval": "a ratio of U-statistics; MMD² beside it has one",
         "text": f"{number(moved['cka'])} (1 is the same geometry)",
     }
     return [mmd2, cka, cosine]
@@ -96,6 +95,7 @@ def depths_moved(title: str, depths: Sequence[Mapping[str, Any]]) -> list[Answer
             "name": f"depths of {title}",
             "value": most["depth"],
             **base,
+            "no_interval": "the largest of the depths; the picture has that of each",
             "estimator": f"{MMD_BY.partition(';')[0]} of pooled hidden states, at {len(depths)} "
             "depths",
             "text": text if most["mmd2"] > 0 else "nothing moved at any depth",
@@ -111,7 +111,8 @@ def depths_moved(title: str, depths: Sequence[Mapping[str, Any]]) -> list[Answer
                 "n": len(weights),
                 "n_is": "depths",
                 "seeds": 1,
-                "estimator": "‖w − w₀‖ / ‖w₀‖ between two depths; exact, no interval",
+                "estimator": "‖w − w₀‖ / ‖w₀‖ between two depths",
+                "no_interval": "it is counted, not estimated",
                 "text": f"at most {number(heaviest['weights'])} of their norm, below "
                 f"{heaviest['name']}"
                 if heaviest["weights"] > 0
@@ -138,7 +139,9 @@ def movement_and_gain(limits: Mapping[str, Any]) -> list[Answer]:
                 "value": (one.get("spearman") or {}).get("value"),
                 "n": one["n"],
                 "n_is": "cells",
+                "seeds": 1,
                 "verdict": one["verdict"],
+                "no_interval": "the text tells it, where there is one",
                 "estimator": f"{_CORRELATED_BY}; cells of one study share its data and are not "
                 "independent",
                 "text": one["text"],

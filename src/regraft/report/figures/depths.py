@@ -25,7 +25,7 @@ _SIGNIFICANT = 0.05
 def picture(record: Mapping[str, Any]) -> Picture | None:
     """Return MMD² by depth and protocol as a heat map."""
     drawn = figure_of(record, _KEY)
-    arms = drawn["depths"] if drawn else []
+    arms = drawn.get("depths", ())
     if not arms:
         return None
     longest = max((arm["depths"] for arm in arms), key=len)
@@ -126,7 +126,7 @@ def _table(arms: Sequence[Arm]) -> words.Table:
     rows = tuple(
         (
             words.Cell(arm["title"]),
-            words.Cell(one["name"]),
+            words.Cell(one["name"], f"depth {one['depth']}"),
             words.Cell(
                 words.score_text(_shift(one)),
                 f"paired, unbiased; jackknife interval; n = {words.count(one['n'])}; 1 seed",

@@ -90,8 +90,11 @@ def _line(arm: Mapping[str, Any], place: int) -> go.Scatter:
             "dash": dash,
         },
         marker={"size": 8, "symbol": symbol},
-        customdata=[words.score_text(one) for one in points],
-        hovertemplate="%{x} labels per class: %{customdata}",
+        customdata=[
+            [words.in_picture(text) for text in (words.score_text(one), words.score_title(one))]
+            for one in points
+        ],
+        hovertemplate="%{x} labels per class: %{customdata[0]}<br>%{customdata[1]}",
     )
 
 
@@ -142,10 +145,10 @@ def _table(arms: Sequence[Mapping[str, Any]], title: str) -> words.Table:
     rows = tuple(
         (
             words.Cell(arm["title"]),
-            words.Cell(f"{one['labels_per_class']:g}"),
-            words.Cell(words.count(one.get("n_labels"))),
+            words.Cell(f"{one['labels_per_class']:g}", "the label budget"),
+            words.Cell(words.count(one.get("n_labels")), "labels used, all classes together"),
             words.score_cell(one),
-            words.Cell(words.count(one.get("seeds"))),
+            words.Cell(words.count(one.get("seeds")), "draws of labels, each with its own seed"),
             _fit_cell(arm, one),
         )
         for arm in arms

@@ -25,7 +25,7 @@ _LABELLED = 8
 def picture(record: Mapping[str, Any]) -> Picture | None:
     """Return MMD² of the pooled features against the gain over the control, a point per cell."""
     drawn = figure_of(record, _KEY)
-    if not drawn or len(drawn["cells"]) < _FEWEST:
+    if len(drawn.get("cells", ())) < _FEWEST:
         return None
     return drawn_cells(drawn, named_by="title", question=_KEY)
 
@@ -80,7 +80,7 @@ def _points(
     return go.Scatter(
         x=[one["mmd2"] for one in cells],
         y=[one["gain"] for one in cells],
-        error_x=_bars([one["mmd2"] for one in cells], cells, "mmd2_low", "mmd2_high", colour),
+        error_x=_bars([one["mmd2"] for one in cells], cells, "low", "high", colour),
         error_y=_bars([one["gain"] for one in cells], cells, "gain_low", "gain_high", colour),
         mode="markers+text" if is_labelled else "markers",
         name=words.in_picture(words.short(backbone, 36)),
@@ -136,7 +136,7 @@ def _hover(one: Cell) -> str:
 
 
 def _moved(one: Cell) -> dict[str, Any]:
-    return {"value": one["mmd2"], "low": one["mmd2_low"], "high": one["mmd2_high"]}
+    return {"value": one["mmd2"], "low": one["low"], "high": one["high"]}
 
 
 def _gain(one: Cell) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,20 +12,19 @@ import pandas as pd
 from regraft.errors import DataError
 from regraft.tasks.intake.columns import are_image_paths
 from regraft.tasks.intake.rows import PART_NAMES, Part, Rows
+from regraft.tasks.intake.subgroups import subgroup_names
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from regraft.tasks.items import InputKind
 
-Pair = tuple[Any, Any]
+Pair = tuple[Any, Any] | tuple[Any, Any, Mapping[str, Any]]
 
 _IMAGE_AXES = (2, 3)
 _NUMBERS = "biuf"
 
 
 def read_pair(pair: Pair, kind: InputKind | None, *, part: Part = "", name: str = "item") -> Rows:
-    """Return the rows of (inputs, labels).
+    """Return the rows of (inputs, labels), or (inputs, labels, {column: a group of each item}).
 
     Raises:
         DataError: Lengths differ, values are NaN, or the inputs are of no known kind.
@@ -43,6 +42,7 @@ def read_pair(pair: Pair, kind: InputKind | None, *, part: Part = "", name: str 
     rows.label_column = "labels"
     rows.ids = [f"{name} {i}" for i in range(len(inputs))]
     rows.parts = [part] * len(inputs)
+    rows.subgroups = _subgroups(pair[2], len(inputs), name) if len(pair) == 3 else {}
     return rows
 
 
@@ -59,13 +59,23 @@ def read_parts(parts: Mapping[Any, Pair], kind: InputKind | None) -> Rows:
             where="data",
         )
     for name, pair in parts.items():
-        if not isinstance(pair, tuple) or len(pair) != 2:
-            raise DataError("give a part as (inputs, labels).", where=str(name))
+        if not is_pair(pair):
+            raise DataError(
+                "give a part as (inputs, labels) or (inputs, labels, {column: groups}).",
+                where=str(name),
+            )
     rows = read_pair(parts["train"], kind, part="train", name="train")
     for name, pair in parts.items():
         if name != "train":
             rows.extend(read_pair(pair, rows.kind, part=names[str(name)], name=str(name)))
     return rows
+
+
+def is_pair(value: object) -> bool:
+    """Whether it is (inputs, labels), or (inputs, labels, {column: groups})."""
+    if not isinstance(value, tuple):
+        return False
+    return len(value) == 2 or (len(value) == 3 and isinstance(value[2], Mapping))
 
 
 def guess_kind(inputs: Sequence[Any] | np.ndarray[Any, Any]) -> InputKind:
@@ -90,6 +100,18 @@ def _sequence(values: Any, where: str) -> Sequence[Any] | np.ndarray[Any, Any]:
     if isinstance(values, Sequence) and not isinstance(values, str | bytes):
         return values
     raise DataError(f"a {type(values).__name__} is no list and no array. Give one.", where=where)
+
+
+def _subgroups(columns: Mapping[str, Any], n: int, name: str) -> dict[str, list[str]]:
+    found = {}
+    for column, values in columns.items():
+        listed = _sequence(values, f"{name} {column}")
+        if len(listed) != n:
+            raise DataError(
+                f"{len(listed)} values for {n} items. Give one per input.", where=f"{name} {column}"
+            )
+        found[str(column)] = subgroup_names(list(listed))
+    return found
 
 
 def _inputs(inputs: Sequence[Any] | np.ndarray[Any, Any], kind: InputKind, name: str) -> list[Any]:

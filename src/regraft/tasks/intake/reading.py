@@ -8,7 +8,7 @@ from typing import Any
 
 from regraft.config.study import EMBEDDED, IN_MEMORY
 from regraft.errors import DataError
-from regraft.tasks.intake.arrays import read_pair, read_parts
+from regraft.tasks.intake.arrays import is_pair, read_pair, read_parts
 from regraft.tasks.intake.delimited import TABLE_SUFFIXES
 from regraft.tasks.intake.embedded import embedded
 from regraft.tasks.intake.folder import class_folders, read_image_folder
@@ -22,7 +22,8 @@ def read_rows(data: Any, columns: Columns, kind: InputKind | None) -> tuple[Rows
     """Return the rows of data in any form, and where they come from.
 
     Args:
-        data: A path, ``zoo:digits``, (inputs, labels), or {"train": (inputs, labels), "test": …}.
+        data: A path, ``zoo:digits``, (inputs, labels), or {"train": (inputs, labels), "test": …};
+            (inputs, labels, {column: groups}) also says what results are reported by.
         columns: Columns that the user named.
         kind: What the items are, if the user said so.
 
@@ -46,7 +47,7 @@ def read_rows(data: Any, columns: Columns, kind: InputKind | None) -> tuple[Rows
         return rows, str(path)
     if isinstance(data, Mapping):
         return read_parts(data, kind), IN_MEMORY
-    if isinstance(data, tuple) and len(data) == 2:
+    if is_pair(data):
         return read_pair(data, kind), IN_MEMORY
     raise DataError(
         f"data of type {type(data).__name__}. Give a path, (inputs, labels), or "

@@ -34,6 +34,7 @@ class Columns:
     label: str | None = None
     group: str | None = None
     time: str | None = None
+    report_by: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)
@@ -50,6 +51,8 @@ class Rows:
         notes: What was guessed.
         label_column: Where the labels were found; empty where folders say them.
         columns: The columns of a table, as named or guessed.
+        subgroups: By column to report by, the value of each item.
+        metadata: The values of its other columns, by name; None where a part has no such column.
     """
 
     kind: InputKind
@@ -62,18 +65,32 @@ class Rows:
     notes: list[str] = field(default_factory=list)
     label_column: str = ""
     columns: Columns = field(default_factory=Columns)
+    subgroups: dict[str, list[str]] = field(default_factory=dict)
+    metadata: dict[str, list[Any]] = field(default_factory=dict)
 
     def extend(self, other: Rows) -> None:
         """Add the rows of another part of the same data.
 
         Raises:
-            DataError: They are of another kind.
+            DataError: They are of another kind, or have other columns to report by.
         """
         if other.kind != self.kind and self.inputs and other.inputs:
             raise DataError(
                 f"these are {other.kind}s, those of other parts are {self.kind}s. Give one kind.",
                 where=other.ids[0],
             )
+        if self.subgroups.keys() != other.subgroups.keys():
+            raise DataError(
+                f"results are reported by {', '.join(sorted(other.subgroups)) or 'no column'} here "
+                f"and by {', '.join(sorted(self.subgroups)) or 'no column'} in other parts. Give "
+                "the same columns with every part.",
+                where=other.ids[0],
+            )
+        for column, values in self.subgroups.items():
+            values += other.subgroups[column]
+        for name in {**self.metadata, **other.metadata}:
+            mine = self.metadata.setdefault(name, [None] * len(self.ids))
+            mine += other.metadata.get(name, [None] * len(other.ids))
         self.inputs += other.inputs
         self.labels += other.labels
         self.ids += other.ids
@@ -90,3 +107,7 @@ class Rows:
         self.parts = [self.parts[i] for i in rows]
         self.groups = [self.groups[i] for i in rows] if self.groups else []
         self.times = [self.times[i] for i in rows] if self.times else []
+        self.subgroups = {
+            column: [values[i] for i in rows] for column, values in self.subgroups.items()
+        }
+        self.metadata = {name: [values[i] for i in rows] for name, values in self.metadata.items()}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -71,13 +72,13 @@ def _rows(part: Any, columns: Columns, kind: InputKind | None, *, name: str, fol
         part = part.remove_columns(pictures).add_column(
             "image", [f"{i}.png" for i in range(len(part))]
         )
-        source, kind = Columns("image", columns.label, columns.group, columns.time), "image"
+        source, kind = replace(columns, input="image"), "image"
     elif pictures:
         part = part.remove_columns(pictures)
     rows = rows_of_frame(part.to_pandas(), source, kind, where=where)
     if picture is not None:
         rows.inputs = encoded
-        rows.columns = Columns(picture, rows.label_column, columns.group, columns.time)
+        rows.columns = replace(columns, input=picture, label=rows.label_column)
     names = getattr(features[rows.label_column], "names", None)  # only ClassLabel has names
     if names:
         rows.labels = [names[int(label)] for label in rows.labels]

@@ -18,6 +18,7 @@ from regraft.tasks.intake.columns import (
 )
 from regraft.tasks.intake.delimited import TABLE_SUFFIXES, read_frame
 from regraft.tasks.intake.rows import PART_NAMES, Columns, Part, Rows
+from regraft.tasks.intake.subgroups import check_apart, subgroup_names
 
 if TYPE_CHECKING:
     from regraft.tasks.items import InputKind
@@ -97,14 +98,17 @@ def rows_of_frame(
     time = named_column(frame, columns.time, where, "times")
     label = named_column(frame, columns.label, where, "labels")
     source = named_column(frame, columns.input, where, "inputs")
+    for name in columns.report_by:
+        named_column(frame, name, where, "groups to report by")
     parts = part_column(frame, {group, time, label, source})
-    taken = {group, time, label, parts}
+    taken = {group, time, label, parts, *columns.report_by}
     if source is None:
         source = input_column(frame, taken, kind, where)
         notes.append(f"inputs guessed to be in column {source!r}")
     if label is None and need_labels:
         label = label_column(frame, source, taken, where)
         notes.append(f"labels guessed to be in column {label!r}")
+    check_apart(columns.report_by, {source, label}, where)
     values = frame[source].tolist()
     rows = Rows(kind or ("image" if are_image_paths(values) else "text"))
     rows.inputs = ["" if _is_missing(value) else str(value) for value in values]
@@ -117,7 +121,10 @@ def rows_of_frame(
         notes.append(f"parts taken from column {parts!r}")
     rows.groups = _groups(frame[group], where) if group else []
     rows.times = _times(frame[time], where) if time else []
-    rows.columns = Columns(source, label, group, time)
+    rows.subgroups = {name: subgroup_names(frame[name].tolist()) for name in columns.report_by}
+    rows.columns = Columns(source, label, group, time, columns.report_by)
+    others = [name for name in frame.columns if name not in {source, label, group, time, parts}]
+    rows.metadata = {name: frame[name].tolist() for name in others}
     rows.notes = notes
     return rows
 
