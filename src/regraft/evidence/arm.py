@@ -47,6 +47,7 @@ class ArmEvidence:
         costs: Seconds that each trained run was predicted to take for the epochs it ran, and took.
         movement: How far the features moved, or None.
         preflight: The lines of the first run's pre-flight; `preflight_warnings` what it warned of.
+        backbone: Index of its backbone in the study; None for controls that need none.
     """
 
     key: str
@@ -68,6 +69,7 @@ class ArmEvidence:
     movement: Mapping[str, Any] | None = None
     preflight: tuple[str, ...] = field(default=())
     preflight_warnings: tuple[str, ...] = field(default=())
+    backbone: int | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)

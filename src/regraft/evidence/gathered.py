@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -41,6 +41,7 @@ class Evidence:
         parameters_total: Parameters by backbone index; None stands for no backbone.
         test_features: Features of the sealed items by the winner's pretrained backbone (m, width).
         latency: Milliseconds of one item with its interval, where the target asks for it.
+        depths: What moved at each depth, by arm, of the finalists that adapted a backbone.
     """
 
     study: Mapping[str, Any]
@@ -62,3 +63,4 @@ class Evidence:
     parameters_total: Mapping[str, int]
     test_features: np.ndarray[Any, Any] | None = None
     latency: Mapping[str, Any] | None = None
+    depths: Mapping[str, Sequence[Mapping[str, Any]]] = field(default_factory=dict)

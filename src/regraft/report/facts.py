@@ -195,7 +195,7 @@ def _answer(one: Mapping[str, Any]) -> tuple[Cell, Cell]:
         text = f"{words.comparison_text(one)}: {text}"
         title = words.comparison_title(one)
     elif one.get("low") is not None:
-        text = f"{text} {words.interval_text(one)}"
+        text = f"{text} {words.interval_text(one)}".rstrip()
     if one.get("beside"):
         text = f"{text}, {one['beside']}"
     if words.warning_of(one):

@@ -33,9 +33,11 @@ from regraft.report.figures import (
     confusion,
     cost_quality,
     curves,
+    depths,
     groups,
     label_efficiency,
     movement,
+    movement_gain,
     reliability,
     risk_coverage,
     slices,
@@ -56,6 +58,8 @@ _PICTURES = (
     reliability.picture,
     confusion.picture,
     movement.picture,
+    depths.picture,
+    movement_gain.picture,
     label_efficiency.picture,
     risk_coverage.picture,
     slices.picture,
@@ -76,7 +80,7 @@ def write_report(record: Mapping[str, Any], path: Path) -> Path:
     Raises:
         ConfigError: The file cannot be written.
     """
-    return _written(path, page_html(record))
+    return written(path, page_html(record))
 
 
 def write_any(record: Mapping[str, Any], path: Path) -> Path:
@@ -85,7 +89,7 @@ def write_any(record: Mapping[str, Any], path: Path) -> Path:
     Raises:
         ConfigError: The ending is none of these, or the file cannot be written.
     """
-    return _written(path, writer_for(path)(record))
+    return written(path, writer_for(path)(record))
 
 
 def writer_for(path: Path) -> Callable[[Mapping[str, Any]], str]:
@@ -118,7 +122,6 @@ def record_json(record: Mapping[str, Any]) -> str:
 def page_html(record: Mapping[str, Any]) -> str:
     """Return the report as HTML text."""
     pictures = {one.key: one for make in _PICTURES if (one := make(record)) is not None}
-    scripts = [get_plotlyjs(), _text("report.js")]
     return (
         _environment()
         .get_template("report.html.j2")
@@ -130,7 +133,6 @@ def page_html(record: Mapping[str, Any]) -> str:
             warnings=warnings(record),
             target=target_table(record),
             ladder=ladder_of(record),
-            pictures=pictures,
             all_scores=all_scores(record),
             ingredients=ingredients(record),
             winner_scores=winner_scores(record),
@@ -141,14 +143,28 @@ def page_html(record: Mapping[str, Any]) -> str:
             task_facts=task_facts(record),
             suspects=suspect_labels(record),
             mistakes=_mistakes(record),
-            figures=_embedded(pictures),
-            scripts=scripts,
-            style=_text("report.css"),
-            light=css_variables(dark=False),
-            dark=css_variables(dark=True),
-            policy=_policy(scripts),
+            **shell(pictures),
         )
     )
+
+
+def render(template: str, pictures: Mapping[str, Picture], facts: Mapping[str, Any]) -> str:
+    """Return another page of the same make: a template with its pictures and what it tells."""
+    return _environment().get_template(template).render(**facts, **shell(pictures))
+
+
+def shell(pictures: Mapping[str, Picture]) -> dict[str, Any]:
+    """Return what every page is given: pictures, figures, scripts, style, colours and policy."""
+    scripts = [get_plotlyjs(), _text("report.js")]
+    return {
+        "pictures": pictures,
+        "figures": _embedded(pictures),
+        "scripts": scripts,
+        "style": _text("report.css"),
+        "light": css_variables(dark=False),
+        "dark": css_variables(dark=True),
+        "policy": _policy(scripts),
+    }
 
 
 @cache
@@ -203,8 +219,12 @@ def _mistakes(record: Mapping[str, Any]) -> list[dict[str, Any]]:
     return [{**one, "image": shown_image(one.get("image"))} for one in found]
 
 
-def _written(path: Path, text: str) -> Path:
-    """Write a whole file or none: beside it under another name, then renamed."""
+def written(path: Path, text: str) -> Path:
+    """Write a whole file or none: beside it under another name, then renamed.
+
+    Raises:
+        ConfigError: The file cannot be written.
+    """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -18,6 +18,8 @@ from regraft.evidence.gathered import Evidence
 from regraft.evidence.movement import movement
 from regraft.evidence.task_card import task_card
 from regraft.evidence.verdict import confirm
+from regraft.search.depths import moved_depths
+from regraft.search.final import finalists
 from regraft.search.grafting import describe
 from regraft.search.outcomes import ArmOutcome, arm_result
 from regraft.search.trial import Trial
@@ -121,6 +123,7 @@ def evidence_of(account: Account) -> Evidence:
         parameters_total={o.arm.key: _parameters(account, o) for o in account.outcomes},
         test_features=final.benches[account.winner.arm.backbone or 0].features,
         latency=_latency(account),
+        depths=_depths(account),
     )
 
 
@@ -156,6 +159,7 @@ def _arm(account: Account, outcome: ArmOutcome) -> ArmEvidence:
         movement=_movement(account, outcome),
         preflight=_preflight(account, outcome, "lines", "problems"),
         preflight_warnings=_preflight(account, outcome, "warnings"),
+        backbone=outcome.arm.backbone,
     )
 
 
@@ -185,6 +189,16 @@ def _movement(account: Account, outcome: ArmOutcome) -> dict[str, Any] | None:
     data = account.benches[outcome.arm.backbone or 0].run_data(account.task)
     before = data.features()[data.rows][arrays["rows"]]
     return movement(before, arrays["features"], seed=derive(account.spec.seed, "movement"))
+
+
+def _depths(account: Account) -> dict[str, list[dict[str, Any]]]:
+    return moved_depths(
+        account.ledger,
+        finalists(account.outcomes, account.verdict),
+        account.benches,
+        account.task,
+        seed=account.spec.seed,
+    )
 
 
 def _preflight(account: Account, outcome: ArmOutcome, *keys: str) -> tuple[str, ...]:

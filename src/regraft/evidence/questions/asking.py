@@ -10,6 +10,7 @@ from regraft.evidence.questions import (
     for_whom,
     how_many_labels,
     was_it_faster,
+    what_moved,
     where_does_it_fail,
 )
 from regraft.evidence.questions.asked import Asked, transferred
@@ -26,6 +27,7 @@ _ASKED = (
     did_it_help,
     was_it_faster,
     how_many_labels,
+    what_moved,
     can_it_be_trusted,
     for_whom,
     where_does_it_fail,
