@@ -190,14 +190,18 @@ def judged(results: dict[str, Any], models: list[str]) -> dict[str, dict[str, An
 
 
 def show(rows: dict[str, dict[str, Any]], sets: list[str]) -> None:
-    """Print tau and, in brackets, regret in points, best mean tau first."""
+    """Print tau and, in brackets, regret in points, least mean regret first."""
 
     def mean(one: dict[str, Any], what: str) -> float:
         return float(np.mean([one[name][what]["value"] for name in sets]))
 
     print(f"\n| estimator | mean τ | mean regret | {' | '.join(sets)} |")
     print("|---" * (3 + len(sets)) + "|")
-    for name, one in sorted(rows.items(), key=lambda row: -mean(row[1], "weighted_tau")):
+
+    def place(row: tuple[str, dict[str, Any]]) -> tuple[float, float]:
+        return mean(row[1], "regret"), -mean(row[1], "weighted_tau")
+
+    for name, one in sorted(rows.items(), key=place):
         cells = " | ".join(
             f"{one[s]['weighted_tau']['value']:.2f} ({100 * one[s]['regret']['value']:.1f})"
             for s in sets

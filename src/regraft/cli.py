@@ -7,7 +7,7 @@ import sys
 
 import typer
 
-from regraft.commands import ranking, records, studies, tools
+from regraft.commands import limits, ranking, records, studies, tools
 from regraft.commands.showing import BAD_INPUT, INTERRUPTED, complain
 from regraft.errors import RegraftError
 
@@ -29,6 +29,7 @@ for command in (
     records.runs,
     records.report,
     records.compare,
+    limits.limits,
     records.verify,
     tools.predict,
     records.clean,

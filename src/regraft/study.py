@@ -345,7 +345,7 @@ class Study:
         return (
             yield from budget_events(
                 around,
-                efficiency_arms(ladder.outcomes, METRICS[self.task.metric]),
+                efficiency_arms(ladder.standing, METRICS[self.task.metric]),
                 self.pool,
                 budgets=self.spec.label_budgets,
                 seeds=self.spec.seeds,

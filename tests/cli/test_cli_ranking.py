@@ -44,7 +44,10 @@ def test_a_pretrained_backbone_comes_before_random_ones(
         "n_items",
         "n_classes",
         "half_samples",
+        "past",
     ]
+    assert told["past"]["static_order"] is None
+    assert told["past"]["judged"] == []
     assert told["places"][0]["name"] == "zoo:glyphs"
     assert {place["name"] for place in told["places"]} == {*two.split(", "), "zoo:glyphs"}
     assert told["n_classes"] == 10

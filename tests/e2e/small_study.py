@@ -63,7 +63,7 @@ def small_study(home: Path, protocols: list[str], *, budget: float = AMPLE) -> S
 
 
 def outcome(record: dict[str, Any]) -> dict[str, Any]:
-    """Return what of a record must not depend on time: verdict, metrics, curves, mistakes."""
+    """Return what of a record must not depend on time: verdict, metrics, gates, curves."""
     arms = [
         {key: arm[key] for key in ("key", "status", "runs", "tuning_runs", "validation", "test")}
         | {"versus": [arm["versus_best"], arm["versus_best_test"]], "movement": arm["movement"]}
@@ -80,6 +80,7 @@ def outcome(record: dict[str, Any]) -> dict[str, Any]:
         "curves": sorted(curves),
         "best": best,
         "verdict": kinds,
+        "gates": record["gates"],
         "label_efficiency": record["label_efficiency"],
     }
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from regraft.evidence.arm import ArmEvidence, Part
+from regraft.evidence.label_spread import LabelCurve
 from regraft.evidence.questions.asked import transferred
 from regraft.evidence.questions.can_it_be_trusted import can_it_be_trusted
 from regraft.evidence.questions.did_it_help import did_it_help
@@ -109,7 +110,9 @@ def test_trust_is_measured_on_the_sealed_part() -> None:
     coverage = answers["sets that hold the right class (asked: 90 %)"]
     assert coverage["low"] <= coverage["value"] <= coverage["high"]
     assert coverage["value"] >= 0.88
-    assert all(one["n"] == N for one in answers.values())
+    surest = answers["risk when the surest 80 % are decided"]
+    assert surest["n"] == 0.8 * N
+    assert all(one["n"] == N for one in answers.values() if one is not surest)
 
 
 @pytest.mark.parametrize("metric", ["accuracy", "log_loss"])
@@ -118,16 +121,13 @@ def test_labels_saved_are_read_from_the_curves(metric: str) -> None:
     scratch, lora = arm("scratch", WITHOUT_TRANSFER, right=0.8), arm("lora", CANDIDATE, right=0.9)
     budgets = (10, 100, 1000)
 
-    def points(values: tuple[float, ...]) -> list[dict[str, Any]]:
-        pairs = zip(budgets, values, strict=True)
-        return [{"n_labels": n, "value": v if sign > 0 else 1 - v} for n, v in pairs]
+    def curve(values: tuple[float, ...]) -> LabelCurve:
+        found = np.array(values) if sign > 0 else 1 - np.array(values)
+        resampled = np.repeat(found[:, None], 5, axis=1)
+        return LabelCurve(np.array(budgets, float), found, resampled, np.ones(3, int))
 
-    curves = {
-        "arms": [
-            {"protocol": "scratch", "points": points((0.5, 0.6, 0.7))},
-            {"protocol": "lora", "points": points((0.6, 0.7, 0.8))},
-        ]
-    }
+    curves = {"scratch": curve((0.5, 0.6, 0.7)), "lora": curve((0.6, 0.7, 0.8))}
     (answer,) = how_many_labels(curves, [scratch, lora], "lora", metric)
     assert (answer["value"], answer["bound"]) == (pytest.approx(10.0), "exact")
-    assert how_many_labels(None, [scratch, lora], "lora", metric) == []
+    assert (answer["low"], answer["high"]) == (pytest.approx(10.0), pytest.approx(10.0))
+    assert how_many_labels({}, [scratch, lora], "lora", metric) == []

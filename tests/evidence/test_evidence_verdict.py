@@ -308,7 +308,7 @@ def test_do_not_transfer_names_no_backbone_and_a_refuted_verdict_says_so() -> No
 
 @pytest.mark.parametrize(
     ("value", "text"),
-    [(0.9124, ".912"), (1.0, "1.000"), (-0.03, "-.030"), (12.5, "12.500"), (None, "–")],
+    [(0.9124, ".912"), (1.0, "1.000"), (-0.03, "−.030"), (12.5, "12.500"), (None, "–")],
 )
 def test_numbers_have_three_decimals_and_no_leading_zero(value: float | None, text: str) -> None:
     assert number(value) == text

@@ -130,7 +130,8 @@ def test_what_is_not_reached_is_a_bound(
     found = data_saving_ratio(n, array(*scratch), n, array(*transfer), target=target)
     assert found.bound == bound
     assert found.ratio == (None if ratio is None else pytest.approx(ratio))
-    assert found.text().startswith("the curves do not tell" if ratio is None else bound)
+    sign = {"at least": "≥ ", "at most": "≤ "}.get(bound, "")
+    assert found.text().startswith("the curves do not tell" if ratio is None else sign)
     turned = data_saving_ratio(
         n, -array(*scratch), n, -array(*transfer), target=-target, higher_is_better=False
     )
@@ -190,7 +191,7 @@ def test_the_summary_holds_the_known_truth() -> None:
 def test_a_bound_stays_one_in_the_interval() -> None:
     scratch = np.array([[0.1, 0.2], [0.3, 0.3]])
     found = label_efficiency(array(10, 100), scratch, scratch + 0.5, resamples=50)
-    assert found.saving.text() == "at least 10.0 × fewer labels"
+    assert found.saving.text() == "≥ 10.0 × fewer labels"
     assert (found.saving_low, found.saving_high) == (pytest.approx(10.0), np.inf)
     assert (found.law_scratch, found.law_transfer) == (None, None)
     alone = label_efficiency(array(10, 100), scratch[:, 0], scratch[:, 0] + 0.5)

@@ -672,6 +672,38 @@ def many_classes_record() -> dict[str, Any]:
     return record
 
 
+def gated_record() -> dict[str, Any]:
+    """Return the study of photographs with four ingredients, of which one was kept."""
+    record = image_record()
+    rows = [
+        ("augmented", "Mine", 0.911),
+        ("smoothed", f"Mine {HOSTILE}", 0.884),
+        ("plain", "Mine without light augmentation", 0.882),
+    ]
+    arms = [done_arm((k, t, "candidate", v, 70.0, 9, 0.1, 0.9), 0.918, "") for k, t, v in rows]
+    for arm in arms:
+        arm["versus_best"]["tie"] = False
+    lost = idle_arm("lost", "Lost", "eliminated", "dropped out after 20 of 42 steps")
+    idle = idle_arm("idle", "Idle", "skipped", "its off-switch, plain, does not run")
+    record["arms"] += [*arms, lost, idle]
+    figures = ("difference", "low", "high", "p", "p_adjusted", "n", "estimator")
+    nothing = dict.fromkeys(figures)
+    kept, dropped = lead(0.029, 440, tie=False), lead(0.002, 440, tie=True)
+    gates = [
+        ("augmented", "light augmentation", kept, True, "kept: light augmentation beat its"),
+        ("smoothed", "label smoothing 0.1", dropped, False, "dropped: label smoothing 0.1 did not"),
+        ("lost", "dropout 0.2", nothing, False, "dropped: dropout 0.2, as Lost dropped out"),
+        ("idle", "weight decay 0.1", nothing, False, "not judged: weight decay 0.1, as Idle was"),
+    ]
+    record["gates"] = [
+        {"protocol": key, "ingredient": ingredient, "off": "plain"}
+        | {name: one[name] for name in figures}
+        | {"passed": passed, "text": text}
+        for key, ingredient, one, passed, text in gates
+    ]
+    return record
+
+
 def bare_record() -> dict[str, Any]:
     """Return a record in which every part that may be missing is missing."""
     record = image_record()
@@ -706,6 +738,7 @@ def bare_record() -> dict[str, Any]:
 
 SAMPLES = {
     "image": image_record,
+    "gated": gated_record,
     "text": text_record,
     "many-classes": many_classes_record,
     "bare": bare_record,

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from regraft.report.card import card_markdown
 from regraft.report.facts import badges, class_table, key_facts, task_facts, winner_scores
-from regraft.report.ladder import all_scores, ladder_of
+from regraft.report.ladder import all_scores, ingredients, ladder_of
 from regraft.report.page import page_html
 from regraft.report.summary import run_summary
 from regraft.report.words import Cell
-from sample_record import bare_record, image_record, text_record
+from sample_record import HOSTILE, bare_record, gated_record, image_record, text_record
 
 
 def test_rows_keep_the_order_of_the_ladder() -> None:
@@ -156,3 +156,36 @@ def test_a_rough_interval_is_marked_and_its_reason_told() -> None:
     assert f"⚠ {why}" in key_facts(record)[0].note
     assert f"\n⚠ {why}" in card_markdown(record)
     assert f"<li>⚠ {why}</li>" in page_html(record)
+
+
+def test_every_ingredient_is_listed_with_its_lead_and_what_became_of_it() -> None:
+    record = gated_record()
+    table = ingredients(record)
+    assert table is not None
+    assert [[one.text for one in row[:1]] + [row[-1].text] for row in table.rows] == [
+        ["light augmentation", "kept"],
+        ["label smoothing 0.1", "dropped"],
+        ["dropout 0.2", "dropped"],
+        ["weight decay 0.1", "not judged"],
+    ]
+    first, *_, last = table.rows
+    assert [one.text for one in first[1:5]] == [
+        "Mine",
+        "Mine without light augmentation",
+        "+.029 [+.011, +.047]",
+        ".001",
+    ]
+    assert "n = 440 paired items" in first[3].title
+    assert [one.text for one in last[3:5]] == ["–", "–"]
+    assert [row.title for row in ladder_of(record).rows if row.dropped] == [f"Mine {HOSTILE}"]
+    card, page = card_markdown(record), page_html(record)
+    assert card.index("## The ladder") < card.index("### Ingredients") < card.index("## Class by")
+    assert "(dropped)" in card
+    assert "<h3>Ingredients</h3>" in page
+    assert '<span class="chip">dropped</span>' in page
+
+
+def test_a_study_without_ingredients_shows_no_table_of_them() -> None:
+    for record in (image_record(), {**image_record(), "gates": []}):
+        assert ingredients(record) is None
+        assert "Ingredients" not in card_markdown(record) + page_html(record)

@@ -17,9 +17,10 @@ from regraft.search.advisor import (
     admit_repetition,
     contenders,
     order,
+    purse_of,
     twin_of,
 )
-from regraft.search.arms import Arm, lowest_trained_depth, study_arms
+from regraft.search.arms import Arm, lowest_trained_depth, study_arms, with_off_switches
 from regraft.search.costs import CostModel
 
 ARMS = study_arms(["ladder"], ["one"], n_train=100)
@@ -231,3 +232,54 @@ def test_every_decision_has_a_reason_and_is_plain() -> None:
             plain = asked(key, budget=AMPLE, remaining=remaining).to_json()
             assert plain["reason"]
             assert Admission(**plain) == asked(key, budget=AMPLE, remaining=remaining)
+
+
+def gated_arms() -> list[Arm]:
+    """Return a LoRA with two ingredients, and what they are held against."""
+    plain = BY_KEY["lora"].candidates
+    both = tuple(
+        {
+            **one,
+            "fit": {**one["fit"], "label_smoothing": 0.1},
+            "data": {**one["data"], "rebalance": {"kind": "balanced"}},
+        }
+        for one in plain
+    )
+    return with_off_switches([Arm("mine", "mine", "Mine", "candidate", 0, both)])
+
+
+def test_an_arm_comes_after_its_off_switches_whatever_they_cost() -> None:
+    arms = gated_arms()
+    costs = {arm.key: cost_of(arm) for arm in arms}
+    bare = arms[-1].key
+    dear = cost_of(BY_KEY["full"])
+    for one in ({}, {bare: dear}, {arms[1].key: dear}):
+        keys = [arm.key for arm in order(arms, {**costs, **one})]
+        assert keys[0] == bare
+        assert keys[-1] == "mine"
+
+
+def test_an_arm_runs_only_where_its_off_switches_do() -> None:
+    arms = {arm.key: arm for arm in gated_arms()}
+    found = purse_of(list(arms.values()), budget=AMPLE, raced=False, more_follows=False)
+    cost = COSTS["lora"]
+    for arm in order(list(arms.values()), dict.fromkeys(arms, cost)):
+        terms = found.terms(arm, cost, remaining=AMPLE)
+        assert terms.admitted
+        found.take(arm, terms, cost)
+    left_out = ("mine", "mine-without-rebalance")
+    found.admitted = [one for one in found.admitted if one.key not in left_out]
+    terms = found.terms(arms["mine"], cost, remaining=AMPLE)
+    assert (terms.admitted, terms.reason) == (
+        False,
+        "its off-switch, mine-without-rebalance, does not run: balanced class weights could not be "
+        "judged",
+    )
+
+
+def test_an_off_switch_that_is_the_same_as_another_arm_here_runs_all_the_same() -> None:
+    arms = gated_arms()
+    found = purse_of(arms, budget=AMPLE, raced=False, more_follows=False)
+    found.admitted = [BY_KEY["lora"]]
+    assert found.terms(arms[-1], COSTS["lora"], remaining=AMPLE).admitted
+    assert not found.terms(BY_KEY["lora"], COSTS["lora"], remaining=AMPLE).admitted

@@ -121,3 +121,108 @@ def test_what_augments_is_among_the_settings_of_a_report(
     (arm,) = [one for one in study_arms([path], ["one"], n_train=50) if one.key == "mine"]
     settings = describe(arm.candidates[0])
     assert {k: v for k, v in settings.items() if k in ("augment", "views")} == expected
+
+
+SMOOTH = "train: {from_depth: 0.5}\nfit: {label_smoothing: 0.1}"
+BOTH = "train: {from_depth: 0.5}\nfit: {label_smoothing: 0.1}\ndata: {augment: light, views: 2}"
+
+
+def test_the_arm_without_its_ingredient_is_added_with_the_same_rates(tmp_path: Path) -> None:
+    plain = study_arms(["ladder"], ["one"], n_train=100)
+    arms = study_arms(["ladder", write(tmp_path, SMOOTH)], ["one"], n_train=100)
+    assert arms[: len(plain)] == plain
+    on, off = arms[len(plain) :]
+    assert [(one.ingredient, one.off) for one in on.switches] == [
+        ("label smoothing 0.1", "mine-without-label-smoothing")
+    ]
+    assert (off.key, off.title, off.role, off.switches) == (
+        "mine-without-label-smoothing",
+        "mine without label smoothing 0.1",
+        "candidate",
+        (),
+    )
+    assert [one["fit"]["label_smoothing"] for one in on.candidates] == [0.1] * 3
+    assert [
+        {**one, "fit": {**one["fit"], "label_smoothing": 0.1}} for one in off.candidates
+    ] == list(on.candidates)
+
+
+def test_an_arm_that_is_there_already_is_the_off_switch(tmp_path: Path) -> None:
+    bare = write(tmp_path, "train: {from_depth: 0.5}", name="bare")
+    for protocols in ([write(tmp_path, SMOOTH), bare], [bare, write(tmp_path, SMOOTH)]):
+        arms = study_arms(protocols, ["one"], n_train=100)
+        assert {arm.key for arm in arms} == {*CONTROLS, "mine", "bare"}
+        (on,) = [arm for arm in arms if arm.key == "mine"]
+        assert [one.off for one in on.switches] == ["bare"]
+
+
+def test_two_arms_share_an_off_switch(tmp_path: Path) -> None:
+    stronger = write(tmp_path, SMOOTH.replace("0.1", "0.2"), name="more")
+    arms = study_arms([write(tmp_path, SMOOTH), stronger], ["one"], n_train=100)
+    found = {arm.key: arm for arm in arms if arm.role == "candidate"}
+    assert set(found) == {"mine", "more", "mine-without-label-smoothing"}
+    assert found["mine"].switches[0].off == found["more"].switches[0].off
+
+
+def test_of_two_ingredients_each_has_its_off_switch_and_what_is_left_has_one(
+    tmp_path: Path,
+) -> None:
+    arms = study_arms([write(tmp_path, BOTH)], ["one"], n_train=100)
+    switches = {
+        arm.key: [(one.ingredient, one.off) for one in arm.switches]
+        for arm in arms
+        if arm.role == "candidate"
+    }
+    augment, smooth = "light augmentation", "label smoothing 0.1"
+    assert switches == {
+        "mine": [
+            (augment, "mine-without-augment"),
+            (smooth, "mine-without-label-smoothing"),
+        ],
+        "mine-without-augment": [(smooth, "mine-without-augment-label-smoothing")],
+        "mine-without-label-smoothing": [(augment, "mine-without-augment-label-smoothing")],
+        "mine-without-augment-label-smoothing": [],
+    }
+
+
+def test_three_ingredients_are_four_arms_more(tmp_path: Path) -> None:
+    text = BOTH.replace("views: 2", "views: 2, rebalance: balanced")
+    arms = study_arms([write(tmp_path, text)], ["one"], n_train=100)
+    found = {arm.key: arm for arm in arms if arm.role == "candidate"}
+    assert len(found) == 5
+    bare = "mine-without-augment-rebalance-label-smoothing"
+    assert found[bare].title.endswith(
+        "without light augmentation, balanced class weights and label smoothing 0.1"
+    )
+    (joint,) = found["mine-without-augment"].switches
+    assert (joint.ingredient, joint.off) == (
+        "balanced class weights and label smoothing 0.1",
+        bare,
+    )
+
+
+def test_each_backbone_has_its_own_off_switch(tmp_path: Path) -> None:
+    arms = study_arms([write(tmp_path, SMOOTH)], ["one", "two"], n_train=100)
+    offs = {arm.key: [one.off for one in arm.switches] for arm in arms if arm.protocol == "mine"}
+    assert offs == {f"mine@{b}": [f"mine-without-label-smoothing@{b}"] for b in ("one", "two")}
+    assert {off for (off,) in offs.values()} <= {arm.key for arm in arms}
+
+
+def test_the_name_of_an_off_switch_that_is_taken_is_an_error(tmp_path: Path) -> None:
+    taken = write(tmp_path, "train: {from_depth: 0.25}", name="mine-without-label-smoothing")
+    with pytest.raises(
+        ConfigError,
+        match=r"the name 'mine-without-label-smoothing' is that of the off-switch of 'mine', and "
+        r"another protocol has it\. Rename yours",
+    ):
+        study_arms([write(tmp_path, SMOOTH), taken], ["one"], n_train=100)
+
+
+def test_what_takes_no_gradient_is_held_against_nothing(tmp_path: Path) -> None:
+    for text in ("fit: {label_smoothing: 0.1}", "predictor: knn\ndata: {rebalance: balanced}"):
+        arms = study_arms([write(tmp_path, text)], ["one"], n_train=100)
+        assert {arm.key for arm in arms} == {*CONTROLS, "mine"}
+
+
+def test_controls_are_held_against_nothing() -> None:
+    assert all(arm.switches == () for arm in study_arms(["ladder"], ["one"], n_train=100))

@@ -8,7 +8,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from regraft.search.halving import ETA, Standing, kept, promoted, racing_share, rungs
+from regraft.search.halving import (
+    ETA,
+    Standing,
+    held_against,
+    kept,
+    promoted,
+    racing_share,
+    rungs,
+)
 
 
 def standing(run: int, value: float, loss: float = 1.0, **more: float) -> Standing:
@@ -67,3 +75,29 @@ def test_the_time_left_holds_those_that_go_on() -> None:
     done = Standing("done", 0.5, 1.0, 90, 90, 20.0, 100, ended=True)
     assert done.seconds_to(1.0) == 0.0
     assert promoted([*field[:4], done], to_share=1.0, available=0.0) == field[:1]
+
+
+def runs(*names: int) -> frozenset[str]:
+    return frozenset(map(str, names))
+
+
+def test_of_an_off_switch_as_many_go_on_as_of_its_ingredient_the_best() -> None:
+    field = [standing(i, value) for i, value in enumerate([0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3])]
+    pairs = [(runs(0, 1), runs(3, 4, 5))]
+    assert [one.run for one in held_against(field[:2], field, pairs)] == ["3", "4"]
+    assert [one.run for one in held_against(field[:1], field, pairs)] == ["3"]
+    assert held_against([field[2]], field, pairs) == []  # both are out
+    assert [one.run for one in held_against(field[3:5], field, pairs)] == ["0"]
+    assert held_against([field[0], field[5]], field, pairs) == []  # one goes on by merit
+    assert held_against(field[:2], field, []) == []
+
+
+def test_what_an_off_switch_is_held_against_itself_goes_on_too() -> None:
+    field = [standing(i, value) for i, value in enumerate([0.9, 0.5, 0.4, 0.3])]
+    pairs = [(runs(1), runs(3)), (runs(2), runs(3)), (runs(0), runs(1)), (runs(0), runs(2))]
+    assert {one.run for one in held_against(field[:1], field, pairs)} == {"1", "2", "3"}
+
+
+def test_an_off_switch_that_failed_holds_nothing_up() -> None:
+    field = [standing(0, 0.9), standing(1, 0.8)]
+    assert held_against(field[:1], field, [(runs(0), runs(7, 8)), (runs(0), runs())]) == []

@@ -9,6 +9,7 @@ import torch
 
 from regraft.errors import BudgetError, LedgerError
 from regraft.measure.metrics import METRICS
+from regraft.report.page import page_html
 from regraft.search.advisor import MOST_CONTENDERS, Admission
 from regraft.search.arms import study_arms
 from regraft.search.label_efficiency import efficiency_arms
@@ -22,6 +23,7 @@ from small_search import (
     with_a_short_scratch,
     write_lora,
 )
+from traced import Cells, untraced
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -45,6 +47,43 @@ BUDGETS = {"label_budgets": [1, 3], "seeds": 1}
 @pytest.fixture(scope="module")
 def record(home: Path, lora: str) -> dict[str, Any]:
     return run_whole(with_a_short_scratch(small_study(home, [lora], **BUDGETS)))
+
+
+def test_every_score_of_a_record_can_be_traced(record: dict[str, Any]) -> None:
+    assert untraced(record) == []
+    cut = {"value": 0.5, "n": 3, "estimator": "by hand", "low": None, "high": None}
+    assert untraced({"here": [cut]}) == [
+        "record.here[0]: no seeds",
+        "record.here[0]: neither an interval nor why there is none",
+    ]
+    for curve in record["curves"]:
+        assert {"n", "estimator", "seeds", "no_interval"} <= set(curve)
+    for one in record["best"]["per_class"]:
+        for name, score in one["intervals"].items():
+            assert score["value"] == one[name]
+    bins = record["best"]["reliability"]["bins"]
+    assert all(one["right"]["n"] == one["n"] for one in bins if one["n"])
+
+
+def test_every_number_in_a_table_of_the_report_tells_more_on_hovering(
+    record: dict[str, Any],
+) -> None:
+    cells = Cells()
+    cells.feed(page_html(record))
+    assert cells.silent == []
+    assert cells.n_told > 100
+
+
+def test_the_study_says_where_its_winner_fails(record: dict[str, Any]) -> None:
+    asked = {one["key"]: one for one in record["questions"]}
+    failing, trusted = asked["fail"], asked["trust"]
+    n = sum(map(sum, record["best"]["confusion"]))
+    assert failing["figure"]["overall"]["n"] == n
+    assert failing["figure"]["n_tested"] >= len(failing["figure"]["slices"]) > 0
+    assert all(one["n"] < n for one in failing["figure"]["slices"])
+    assert trusted["figure"]["risk_coverage"]["points"][-1]["n"] == n
+    names = {one["name"] for one in failing["answers"]}
+    assert {"hardest items", "labels likely wrong among the sealed items"} <= names
 
 
 def decisions(ledger: Ledger, study: str) -> list[tuple[str, dict[str, Any]]]:

@@ -141,8 +141,10 @@ def test_near_duplicates_of_test_images_do_not_train(
     assert len(task.development) == 31
     assert (task.intake.duplicates_removed, task.intake.duplicates_within) == (1, 1)
     assert task.intake.leakage == (
-        "1 items repeat an item of a later part and were taken out: train/a/copy.jpg",
-        "1 duplicated items have different labels",
+        "1 item repeats an item of a later part and was taken out: train/a/copy.jpg (as "
+        "test/a/2.png)",
+        "1 duplicated item has different labels: train/a/3.png is a, train/b/contradiction.png is "
+        "b. Correct or remove it",
     )
 
 

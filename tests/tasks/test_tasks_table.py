@@ -151,7 +151,11 @@ def test_groups_shared_by_given_parts_are_reported(tmp_path: Path) -> None:
     table(40, seed=1).to_csv(tmp_path / "train.csv", index=False)
     table(20, seed=2).to_csv(tmp_path / "test.csv", index=False)
     leakage = Task.read(tmp_path, group="author").intake.leakage
-    assert leakage == ("13 groups are in several parts: author 0, author 1, author 10",)
+    assert leakage == (
+        "13 groups are in several parts: author 0, author 1, author 10 and 10 more; 20 of 20 test "
+        "items are of such groups. Divide anew (splits: grouped, in a study file), or mend the "
+        "parts",
+    )
 
 
 def test_texts_that_repeat_a_test_text_do_not_train(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -12,7 +13,9 @@ from regraft.commands.showing import out, print_json, say
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from regraft.evidence.past_orders import Past
     from regraft.evidence.ranking import Ranking
+    from regraft.tasks.task import Task
 
 
 def rank(
@@ -35,7 +38,9 @@ def rank(
     """Order backbones by how well they are likely to transfer; train nothing.
 
     Several estimators look at the frozen features of the labelled items; the sealed part is not
-    read. Places and ranks come with their spread over half-samples of the items.
+    read. Places and ranks come with their spread over half-samples of the items. What the ledger
+    knows is told beside them: the static order of past studies, and the regret where this task was
+    studied before.
 
     Example: regraft rank photos/ --backbones facebook/dinov2-small,microsoft/resnet-18
     """
@@ -54,10 +59,23 @@ def rank(
         seed=seed,
         trust_remote_code=trust_remote_code,
     )
+    past = _past(ranking, task, home)
     if as_json:
-        print_json(ranking.to_json())
+        print_json({**ranking.to_json(), "past": past.to_json()})
     else:
         _show(ranking)
+        say(past.sentence)
+
+
+def _past(ranking: Ranking, task: Task, home: Path | None) -> Past:
+    """Return what the ledger knows of these backbones: baselines, and regret."""
+    from regraft.config.study import backbone_beside
+    from regraft.evidence.past_orders import past_of
+    from regraft.ledger.ledger import Ledger
+
+    names = [place.name for place in ranking.places]
+    references = {name: backbone_beside(Path.cwd(), name) for name in names}
+    return past_of(Ledger.open(home), ranking, references, str(task.asked["data"]))
 
 
 def _show(ranking: Ranking) -> None:

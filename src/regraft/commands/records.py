@@ -153,6 +153,10 @@ def compare(
         str | None,
         typer.Option(help="The CSV's seeds are splits of so many to train and test: 900,100."),
     ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option("--out", help="A page of it, with the critical-difference picture: .html."),
+    ] = None,
     home: Home = None,
     as_json: Json = False,
 ) -> None:
@@ -168,6 +172,10 @@ def compare(
 
     options = TableOptions(not lower_is_better, not unpaired, _sizes(splits))
     found = compare_any(what, metric=metric, home=home, options=options)
+    if output is not None:
+        from regraft.report.comparison import write_comparison
+
+        write_comparison(found, output)
     if as_json:
         print_json(found)
         return

@@ -170,7 +170,7 @@ def located(
             "task": spec.task.model_copy(update={"data": _data_beside(base, spec.task.data)}),
             "robustness": robustness,
             "source": None if source is None else _data_beside(base, source),
-            "backbones": [_backbone_beside(base, one) for one in spec.backbones],
+            "backbones": [backbone_beside(base, one) for one in spec.backbones],
             "protocols": [
                 _protocol_beside(base, one, place)
                 for one, place in zip(spec.protocols, places, strict=True)
@@ -205,7 +205,7 @@ def _beside(base: Path, path: str) -> str:
     return str((base / Path(path).expanduser()).resolve())
 
 
-def _backbone_beside(base: Path, reference: str) -> str:
+def backbone_beside(base: Path, reference: str) -> str:
     """Make the file paths in a backbone's reference absolute; hub ids and module names stay."""
     if reference.startswith("python:"):
         factory, at, weights = reference.removeprefix("python:").partition("@")

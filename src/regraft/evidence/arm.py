@@ -47,6 +47,7 @@ class ArmEvidence:
         costs: Seconds that each trained run was predicted to take for the epochs it ran, and took.
         movement: How far the features moved, or None.
         preflight: The lines of the first run's pre-flight; `preflight_warnings` what it warned of.
+        backbone: Index of its backbone in the study; None for controls that need none.
     """
 
     key: str
@@ -68,6 +69,7 @@ class ArmEvidence:
     movement: Mapping[str, Any] | None = None
     preflight: tuple[str, ...] = field(default=())
     preflight_warnings: tuple[str, ...] = field(default=())
+    backbone: int | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -88,29 +90,47 @@ class Part:
         }
 
 
-def interval_json(one: Interval) -> dict[str, Any]:
-    """Return the plain form of an interval; figures that do not exist are null."""
+def interval_json(one: Interval, *, seeds: int | None = None) -> dict[str, Any]:
+    """Return the plain form of an interval; figures that do not exist are null.
+
+    Args:
+        one: The interval.
+        seeds: Repetitions whose mean it is of; 0 where nothing was trained.
+    """
+    ends = {"low": _finite(one.low), "high": _finite(one.high)}
+    missing = None in ends.values()
     return {
         "value": _finite(one.value),
-        "low": _finite(one.low),
-        "high": _finite(one.high),
+        **ends,
         "n": one.n,
         "estimator": one.estimator,
+        "seeds": seeds,
         "warning": one.warning,
+        "no_interval": (one.warning or "it does not exist on these items") if missing else None,
     }
 
 
-def comparison_json(one: Comparison, *, tie: bool) -> dict[str, Any]:
-    """Return the plain form of a paired comparison with the winner."""
+def comparison_json(
+    one: Comparison, *, tie: bool, seeds: tuple[int, int] | None = None
+) -> dict[str, Any]:
+    """Return the plain form of a paired comparison with the winner.
+
+    Args:
+        one: The comparison, of the winner minus the other.
+        tie: Whether the two cannot be told apart.
+        seeds: Repetitions of the two.
+    """
+    ends = {"low": _finite(one.low), "high": _finite(one.high)}
     return {
         "difference": _finite(one.difference),
-        "low": _finite(one.low),
-        "high": _finite(one.high),
+        **ends,
         "p": one.p,
         "p_adjusted": one.p_adjusted,
         "n": one.n,
         "estimator": one.estimator,
+        "seeds": None if seeds is None else list(seeds),
         "tie": tie,
+        "no_interval": "too few items to resample" if None in ends.values() else None,
     }
 
 
@@ -150,8 +170,8 @@ def arm_json(
         "tuning_runs": list(arm.tuning_runs),
         "n_seeds": len(arm.runs),
         "settings": dict(arm.settings),
-        "validation": _all_json(scored),
-        "test": _all_json(tested),
+        "validation": _all_json(scored, arm.logits),
+        "test": _all_json(tested, arm.test_logits),
         "seconds": first.get("seconds"),
         "seconds_total": arm.seconds_total,
         "test_seconds": arm.test_seconds,
@@ -179,8 +199,12 @@ def higher_is_better(metric: str) -> bool:
     return METRICS[metric].higher_is_better
 
 
-def _all_json(scored: Mapping[str, Interval] | None) -> dict[str, Any] | None:
-    return None if scored is None else {name: interval_json(i) for name, i in scored.items()}
+def _all_json(
+    scored: Mapping[str, Interval] | None, logits: np.ndarray[Any, Any] | None
+) -> dict[str, Any] | None:
+    if scored is None or logits is None:
+        return None
+    return {name: interval_json(one, seeds=len(logits)) for name, one in scored.items()}
 
 
 def _finite(value: float) -> float | None:

@@ -12,12 +12,14 @@ from PIL import Image
 
 from regraft.evidence.arm import interval_json
 from regraft.measure.calibration import fit_temperature, reliability_bins
-from regraft.measure.intervals import interval
+from regraft.measure.intervals import interval, wilson
 from regraft.measure.metrics import confusion, decide, per_class, softmax
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from regraft.measure.calibration import ReliabilityBin
+    from regraft.measure.metrics import ClassScores
     from regraft.tasks.items import Items
 
 SHOWN_MISTAKES = 12
@@ -46,23 +48,71 @@ def best_json(
     """
     plain, calibrated = softmax(logits), softmax(logits / temperature)
     labels = items.labels
+    counts = confusion(plain, labels, costs=costs).astype(int)
     scores = per_class(plain, labels, costs=costs)
     return {
         "part": part,
         "classes": list(classes),
-        "confusion": confusion(plain, labels, costs=costs).astype(int).tolist(),
+        "confusion": counts.tolist(),
         "per_class": [
-            {"label": name, **asdict(one)} for name, one in zip(classes, scores, strict=True)
+            {"label": name, **asdict(one), "intervals": _class_intervals(counts, i, one)}
+            for i, (name, one) in enumerate(zip(classes, scores, strict=True))
         ],
         "reliability": {
-            "bins": [asdict(one) for one in reliability_bins(plain, labels)],
-            "bins_calibrated": [asdict(one) for one in reliability_bins(calibrated, labels)],
-            "ece": interval_json(interval("ece", plain, labels)),
-            "ece_calibrated": interval_json(interval("ece", calibrated, labels)),
+            "bins": [_bin_json(one) for one in reliability_bins(plain, labels)],
+            "bins_calibrated": [_bin_json(one) for one in reliability_bins(calibrated, labels)],
+            "ece": interval_json(interval("ece", plain, labels), seeds=1),
+            "ece_calibrated": interval_json(interval("ece", calibrated, labels), seeds=1),
             "temperature": temperature,
         },
         "mistakes": _mistakes(calibrated, items, classes, costs),
     }
+
+
+def _class_intervals(
+    counts: np.ndarray[Any, Any], place: int, scores: ClassScores
+) -> dict[str, Any]:
+    """Return precision, recall and F1 of a class as they can be traced."""
+    right = int(counts[place, place])
+    return {
+        "precision": _proportion(right, int(counts[:, place].sum()), "items given this class"),
+        "recall": _proportion(right, scores.n, "items of this class"),
+        "f1": {
+            "value": scores.f1,
+            "low": None,
+            "high": None,
+            "n": scores.n,
+            "estimator": "harmonic mean of precision and recall",
+            "seeds": 1,
+            "warning": None,
+            "no_interval": "point estimate; precision and recall have theirs",
+        },
+    }
+
+
+def _proportion(k: int, n: int, of: str) -> dict[str, Any]:
+    if not n:
+        return {
+            "value": 0.0,
+            "low": None,
+            "high": None,
+            "n": 0,
+            "estimator": f"share of the {of}",
+            "seeds": 1,
+            "warning": None,
+            "no_interval": f"there are no {of}",
+        }
+    found = interval_json(wilson(k, n), seeds=1)
+    return {**found, "estimator": f"{k} of {n} {of}; {found['estimator']}"}
+
+
+def _bin_json(one: ReliabilityBin) -> dict[str, Any]:
+    """Return a bin with the interval of its share of right answers."""
+    plain = asdict(one)
+    if one.accuracy is None:
+        return plain
+    right = interval_json(wilson(one.accuracy * one.n, one.n), seeds=1)
+    return {**plain, "right": right}
 
 
 def temperature_of(logits: np.ndarray[Any, Any], labels: np.ndarray[Any, Any]) -> float:
@@ -83,8 +133,8 @@ def _mistakes(
     return [
         {
             "item": items.ids[row],
-            "text": _text(items, int(row)),
-            "image": _thumbnail(items, int(row)),
+            "text": shown_text(items, int(row)),
+            "image": thumbnail(items, int(row)),
             "label": classes[items.labels[row]],
             "predicted": classes[predicted[row]],
             "confidence": float(confidence[row]),
@@ -93,14 +143,15 @@ def _mistakes(
     ]
 
 
-def _text(items: Items, row: int) -> str | None:
+def shown_text(items: Items, row: int) -> str | None:
+    """Return a text's beginning; None for other kinds."""
     if items.kind != "text":
         return None
     text = str(items.read(row))
     return text if len(text) <= _TEXT_LENGTH else text[:_TEXT_LENGTH] + " …"
 
 
-def _thumbnail(items: Items, row: int) -> str | None:
+def thumbnail(items: Items, row: int) -> str | None:
     """Return a small JPEG or PNG as a data address; tiny images are enlarged without blurring."""
     if items.kind != "image":
         return None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -86,7 +86,9 @@ class Evidence:
         parameters_total: Parameters by backbone index; None stands for no backbone.
         held_up: Predictions beyond the sealed part, where they were asked for.
         source: Features of items of the source domain, where some were given.
+        test_features: Features of the sealed items by the winner's pretrained backbone (m, width).
         latency: Milliseconds of one item with its interval, where the target asks for it.
+        depths: What moved at each depth, by arm, of the finalists that adapted a backbone.
     """
 
     study: Mapping[str, Any]
@@ -108,4 +110,6 @@ class Evidence:
     parameters_total: Mapping[str, int]
     held_up: HeldUp | None = None
     source: SourceFeatures | None = None
+    test_features: np.ndarray[Any, Any] | None = None
     latency: Mapping[str, Any] | None = None
+    depths: Mapping[str, Sequence[Mapping[str, Any]]] = field(default_factory=dict)

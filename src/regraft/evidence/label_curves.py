@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from regraft.evidence.arm import interval_json
+from regraft.evidence.label_spread import drawn_law, fitted, label_curves
 from regraft.measure.intervals import interval
 from regraft.measure.metrics import METRICS, softmax
 
@@ -24,20 +26,23 @@ def label_efficiency(evidence: Evidence) -> dict[str, Any] | None:
             {
                 "labels_per_class": point.per_class,
                 "n_labels": point.n_labels,
-                "value": one.value,
-                "low": one.low,
-                "high": one.high,
-                "seeds": len(point.logits),
-                "n": one.n,
-                "estimator": one.estimator,
-                "warning": one.warning,
+                **interval_json(one, seeds=len(point.logits)),
             }
         )
+    laws = {
+        key: fitted(curve, metric)
+        for key, curve in label_curves(evidence.budget_points, test, metric).items()
+    }
     return {
         "metric": metric,
         "title": METRICS[metric].title,
         "arms": [
-            {"protocol": key, "title": titles[key], "points": points}
+            {
+                "protocol": key,
+                "title": titles[key],
+                "points": points,
+                "law": None if (law := laws[key]) is None else drawn_law(law, points),
+            }
             for key, points in arms.items()
         ],
         "note": "Protocol, learning rate and number of steps are those of the ladder; all labels "

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import yaml
 
@@ -46,6 +46,7 @@ def build_record(evidence: Evidence) -> dict[str, Any]:
         "target": target_json(evidence, winner),
         "task": dict(evidence.task_card),
         "arms": rows,
+        "gates": [one.to_json() for one in evidence.verdict.gates],
         "curves": _curves(evidence),
         "best": {
             "run": winner.runs[0],
@@ -81,11 +82,13 @@ def _arm_row(evidence: Evidence, arm: ArmEvidence) -> dict[str, Any]:
     if not is_winner:
         if (ours := verdict.comparisons.get(arm.key)) is not None:
             tie = arm.key in verdict.tied or arm.key == verdict.leader
-            versus["versus_best"] = comparison_json(ours, tie=tie)
+            seeds = _seeds(evidence, arm, "logits")
+            versus["versus_best"] = comparison_json(ours, tie=tie, seeds=seeds)
         tested = evidence.confirmation.comparisons if evidence.confirmation else {}
         if (theirs := tested.get(arm.key)) is not None:
             adjusted = theirs.p if theirs.p_adjusted is None else theirs.p_adjusted
-            versus["versus_best_test"] = comparison_json(theirs, tie=adjusted >= 0.05)
+            seeds = _seeds(evidence, arm, "test_logits")
+            versus["versus_best_test"] = comparison_json(theirs, tie=adjusted >= 0.05, seeds=seeds)
     return arm_json(
         arm,
         validation=evidence.validation,
@@ -94,6 +97,15 @@ def _arm_row(evidence: Evidence, arm: ArmEvidence) -> dict[str, Any]:
         winner=is_winner,
         versus=versus,
     )
+
+
+def _seeds(
+    evidence: Evidence, arm: ArmEvidence, part: Literal["logits", "test_logits"]
+) -> tuple[int, int]:
+    """Return the repetitions of the winner and of an arm that were compared."""
+    winner = next(one for one in evidence.arms if one.key == evidence.verdict.winner)
+    ours, theirs = (getattr(one, part) for one in (winner, arm))
+    return len(ours), len(theirs)
 
 
 def _best(evidence: Evidence, winner: ArmEvidence) -> dict[str, Any]:
@@ -117,6 +129,10 @@ def _curves(evidence: Evidence) -> list[dict[str, Any]]:
             "run": arm.runs[0],
             "protocol": arm.key,
             "label": arm.title,
+            "n": len(evidence.validation.labels),
+            "estimator": f"{metric} on the validation items, once per evaluation of the chosen run",
+            "seeds": 1,
+            "no_interval": "a curve shows how a run went; the score that counts has its interval",
             "points": [
                 {
                     "step": point["step"],

@@ -187,7 +187,7 @@ def _judged(clause: Clause, system: Scored) -> dict[str, Any]:
         )
     return {
         "text": str(clause),
-        **interval_json(found),
+        **interval_json(found, seeds=len(system.probabilities)),
         "status": status,
         "more_labels": more,
         "says": _says(clause, status, more, unknown),

@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from regraft.evidence.arm import interval_json
 from regraft.evidence.warnings import feature_warnings, label_warnings, metric_warnings
 from regraft.features.logistic import logistic_path
 from regraft.measure.calibration import fit_temperature
+from regraft.measure.confident_learning import label_errors
 from regraft.measure.intervals import wilson
 from regraft.measure.metrics import softmax
 from regraft.measure.power import minimum_detectable_difference
@@ -19,7 +21,6 @@ if TYPE_CHECKING:
 
 _FOLDS = 5
 _STRENGTH = 1e-2
-_CONFIDENT = 0.8
 _LISTED = 10
 _MOST_ROWS = 5000
 _BASE_RATES = (0.6, 0.75, 0.9)
@@ -74,13 +75,7 @@ def task_card(
         else {"width": list(intake.width), "height": list(intake.height)},
         "lengths": None if intake.words is None else {"words": list(intake.words)},
         "label_noise": None if probed is None else _noise(task, *probed),
-        "diversity": None
-        if features is None
-        else {
-            "value": effective_rank(features),
-            "estimator": "effective rank of the pooled features (exponential of the entropy of the "
-            "eigenvalues)",
-        },
+        "diversity": None if features is None else _diversity(features),
         "notes": list(intake.notes),
         "warnings": metric_warnings(task) + _doubts(task, features, probed),
     }
@@ -104,6 +99,10 @@ def detectable(n_test: int, *, n_seeds: int) -> dict[str, Any] | None:
             {
                 "accuracy": rate,
                 "difference": minimum_detectable_difference(n_test, rate, n_seeds),
+                "n": n_test,
+                "seeds": n_seeds,
+                "estimator": "least gain that a paired test finds",
+                "no_interval": "computed, not measured",
             }
             for rate in _BASE_RATES
         ],
@@ -113,11 +112,13 @@ def detectable(n_test: int, *, n_seeds: int) -> dict[str, Any] | None:
 
 
 def label_noise(task: Task, features: np.ndarray[Any, Any]) -> dict[str, Any] | None:
-    """Estimate the share of wrong labels by out-of-fold disagreement of a linear probe.
+    """Estimate the share of wrong labels by confident learning on out-of-fold probabilities.
 
-    A label is suspect when a probe that did not see the item gives another class at least 0.8,
-    after temperature scaling, so that neither a timid nor a bold probe moves the share. At most
-    5,000 items are looked at. None where a class has fewer than two items.
+    A probe's errors count with the labels': of clean labels it flags about as many as the probe
+    errs on firmly, so that the share is an upper estimate. A rule that asks for a contradiction
+    with probability 0.8 flags less of these, but no more where a fifth of the labels is wrong, as
+    noise makes probes timid (``benchmarks/label_noise.py``). At most 5,000 items are looked at.
+    None where a class has fewer than two items.
     """
     probed = _probed(task, features)
     return None if probed is None else _noise(task, *probed)
@@ -139,36 +140,43 @@ def _probed(task: Task, features: np.ndarray[Any, Any]) -> _Probed | None:
     if np.bincount(labels, minlength=len(task.classes)).min() < 2:
         return None
     order = numpy_generator(0, "label-noise").permutation(len(labels))[:_MOST_ROWS]
-    return order, _out_of_fold(features[order], labels[order], len(task.classes))
+    return order, out_of_fold(features[order], labels[order], len(task.classes))
 
 
 def _noise(
     task: Task, order: np.ndarray[Any, Any], probabilities: np.ndarray[Any, Any]
 ) -> dict[str, Any]:
     labels = task.development.labels
-    predicted = probabilities.argmax(axis=1)
-    confidence = probabilities.max(axis=1)
-    suspect = np.flatnonzero((predicted != labels[order]) & (confidence >= _CONFIDENT))
-    share = wilson(len(suspect), len(order))
-    worst = suspect[np.argsort(-confidence[suspect], kind="stable")][:_LISTED]
+    found = label_errors(probabilities, labels[order])
+    share = interval_json(wilson(len(found.rows), len(order)), seeds=1)
+    why = "few labels are suspect, or few are not: the interval is rough"
     return {
-        "value": share.value,
-        "low": share.low,
-        "high": share.high,
-        "warning": share.warning
-        and "few labels are suspect, or few are not: the interval is rough",
-        "n": len(order),
-        "estimator": f"{_FOLDS}-fold linear probe contradicts the label with probability ≥ "
-        f"{_CONFIDENT}; an upper estimate where the probe is weak",
+        **share,
+        "warning": share["warning"] and why,
+        "estimator": f"confident learning on a {_FOLDS}-fold linear probe; an upper estimate: "
+        "where the probe errs firmly, right labels count as wrong",
         "items": [
             {
                 "item": task.development.ids[order[i]],
                 "label": task.classes[labels[order[i]]],
-                "suggested": task.classes[predicted[i]],
-                "confidence": float(confidence[i]),
+                "suggested": task.classes[better],
+                "confidence": float(probabilities[i, better]),
             }
-            for i in worst
+            for i, better in zip(found.rows[:_LISTED], found.suggested[:_LISTED], strict=True)
         ],
+    }
+
+
+def _diversity(features: np.ndarray[Any, Any]) -> dict[str, Any]:
+    return {
+        "value": effective_rank(features),
+        "low": None,
+        "high": None,
+        "n": min(len(features), _MOST_ROWS),
+        "seeds": 0,
+        "estimator": "effective rank of the pooled features (exponential of the entropy of the "
+        "eigenvalues)",
+        "no_interval": "it describes these items and estimates nothing beyond them",
     }
 
 
@@ -192,7 +200,7 @@ def effective_rank(features: np.ndarray[Any, Any]) -> float:
     return float(np.exp(-(shares * np.log(shares)).sum()))
 
 
-def _out_of_fold(
+def out_of_fold(
     features: np.ndarray[Any, Any], labels: np.ndarray[Any, Any], n_classes: int
 ) -> np.ndarray[Any, Any]:
     """Return calibrated class probabilities (n, C) of probes that did not see the item."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
+from regraft.evidence.gates import Gate, dropped_arms
 from regraft.evidence.words import number, seconds_text, signed
 from regraft.measure.comparison import (
     RESAMPLES,
@@ -60,6 +61,7 @@ class Verdict:
         comparisons: Winner against every other arm, Holm-corrected; positive means the winner is
             better.
         reasons: Why, in sentences.
+        gates: What became of the optional ingredients.
     """
 
     kind: Kind
@@ -68,6 +70,7 @@ class Verdict:
     tied: tuple[str, ...]
     comparisons: Mapping[str, Comparison]
     reasons: tuple[str, ...]
+    gates: tuple[Gate, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +89,7 @@ def decide_verdict(
     metric: str,
     costs: np.ndarray[Any, Any] | None,
     seed: int,
+    gates: Sequence[Gate] = (),
 ) -> Verdict:
     """Decide between arms on the same items.
 
@@ -93,7 +97,8 @@ def decide_verdict(
     tie with it. Where a control without transfer leads, or ties with no transfer protocol above it,
     the verdict is not to transfer; where a control without fine-tuning leads or ties, not to
     fine-tune; else the cheapest of the tied candidates is recommended. Costs within 25 % or 5 s
-    count as equal; then the lower log loss decides.
+    count as equal; then the lower log loss decides. An arm with an ingredient that did not pass its
+    gate neither leads nor ties nor wins: its off-switch, an arm like others, stands in its place.
 
     Args:
         arms: All arms that have a result.
@@ -101,15 +106,17 @@ def decide_verdict(
         metric: A metric's name.
         costs: Cost matrix (C, C), or None.
         seed: Of the resampling.
+        gates: What became of the optional ingredients on these items.
     """
+    standing = [arm for arm in arms if arm.protocol not in dropped_arms(gates)]
     sign = METRICS[metric].sign
     values = {
         arm.protocol: sign * mean_score(metric, arm.probabilities, labels, costs=costs)
-        for arm in arms
+        for arm in standing
     }
-    by_key = {arm.protocol: arm for arm in arms}
-    leader = min(arms, key=lambda arm: (-values[arm.protocol], *_simplest(arm)))
-    against_leader = _compare_all(leader, arms, labels, metric, costs, seed)
+    by_key = {arm.protocol: arm for arm in standing}
+    leader = min(standing, key=lambda arm: (-values[arm.protocol], *_simplest(arm)))
+    against_leader = _compare_all(leader, standing, labels, metric, costs, seed)
     tied = [by_key[key] for key, one in against_leader.items() if not one.is_better]
     contenders = [leader, *tied]
     kind: Kind
@@ -131,7 +138,9 @@ def decide_verdict(
         reasons=(
             *_reasons(winner, leader, tied, comparisons, metric),
             *_doubts(kind, winner, arms, comparisons),
+            *_of_gates(gates, [arm.protocol for arm in arms]),
         ),
+        gates=tuple(gates),
     )
 
 
@@ -315,6 +324,11 @@ def _doubts(
         f"{winner.probabilities.shape[1]} validation items: a difference below {number(least)} "
         "would not show. Label more",
     )
+
+
+def _of_gates(gates: Sequence[Gate], keys: Sequence[str]) -> tuple[str, ...]:
+    """Say what was dropped, of arms that have a result."""
+    return tuple(g.text for g in gates if not g.passed and g.switch.protocol in keys)
 
 
 def _gain(record: Mapping[str, Any], row: Mapping[str, Any]) -> str:

@@ -8,17 +8,29 @@ def number(value: float | None) -> str:
 
     Example:
         >>> number(0.9124), number(1.5), number(-0.03), number(None)
-        ('.912', '1.500', '-.030', '–')
+        ('.912', '1.500', '−.030', '–')
     """
     if value is None:
         return "–"
-    text = f"{value:.3f}"
-    return text.replace("0.", ".", 1) if text.lstrip("-").startswith("0.") else text
+    text = f"{abs(value):.3f}"
+    text = text.removeprefix("0") if text.startswith("0.") else text
+    return f"−{text}" if value < 0 and text.strip(".0") else text
 
 
 def signed(value: float) -> str:
     """Return a difference with its sign: ``+.031``, ``−.004``."""
     return ("−" if value < 0 else "+") + number(abs(value))
+
+
+def signed_percent(percent: float) -> str:
+    """Return a change in percent with its sign.
+
+    Example:
+        >>> signed_percent(12.4), signed_percent(-0.6), signed_percent(0.2)
+        ('+12 %', '−1 %', '+0 %')
+    """
+    whole = round(percent)
+    return ("−" if whole < 0 else "+") + f"{abs(whole)} %"
 
 
 def seconds_text(seconds: float | None) -> str:

@@ -87,7 +87,7 @@ _NAMES: dict[str, tuple[str, ...]] = {
     "robustness": ("corruption_error_intervals", "corruption_errors"),
     "scaling": ("fit_vector_scaling",),
     "selective": ("risk_coverage",),
-    "shift": ("mmd2_paired", "mmd2_paired_test"),
+    "shift": ("cosine_drift", "mmd2_paired", "mmd2_paired_test", "paired_shift"),
     "significance": ("mcnemar", "nadeau_bengio", "permutation_test", "wilcoxon"),
     "similarity": ("cka", "cka_linear", "cka_minibatch"),
     "slices": (

@@ -65,6 +65,7 @@ class Contest:
         conclusion: In sentences.
         mean_ranks: Of each system after Friedman's test, 1 the best.
         p_overall: Friedman's p that all systems are alike.
+        critical_difference: Nemenyi's, in mean ranks.
     """
 
     choice: Choice
@@ -72,6 +73,7 @@ class Contest:
     conclusion: str
     mean_ranks: tuple[tuple[str, float], ...] = ()
     p_overall: float | None = None
+    critical_difference: float | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return the plain record."""
@@ -81,6 +83,7 @@ class Contest:
             "comparisons": [{**asdict(one), "tie": one.winner is None} for one in self.pairs],
             "mean_ranks": dict(self.mean_ranks) or None,
             "p_overall": self.p_overall,
+            "critical_difference": self.critical_difference,
             "conclusion": self.conclusion,
         }
 
@@ -261,7 +264,7 @@ def _by_ranks(choice: Choice, means: Mapping[str, NDArray[np.float64]]) -> Conte
     ranks = tuple(zip(names, after.mean_ranks, strict=True))
     said = f"Friedman's p that all are alike is {overall.p:.3g}"
     conclusion = f"{said}; {_sentences(choice, pairs)}"
-    return Contest(choice, tuple(pairs), conclusion, ranks, overall.p)
+    return Contest(choice, tuple(pairs), conclusion, ranks, overall.p, after.critical_difference)
 
 
 def _concluded(choice: Choice, pairs: list[Pair]) -> Contest:

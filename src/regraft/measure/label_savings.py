@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 Bound = Literal["exact", "at least", "at most", "unknown"]
+_SIGNS: dict[Bound, str] = {"exact": "", "at least": "≥ ", "at most": "≤ ", "unknown": ""}
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,11 +39,10 @@ class DataSaving:
     n_transfer: float | None
 
     def text(self) -> str:
-        """Return the saving in words, for example ``at least 8.0 × fewer labels``."""
+        """Return the saving in words, for example ``≥ 8.0 × fewer labels``."""
         if self.ratio is None:
             return "the curves do not tell how many labels are saved"
-        prefix = "" if self.bound == "exact" else f"{self.bound} "
-        return f"{prefix}{self.ratio:.1f} × fewer labels"
+        return f"{_SIGNS[self.bound]}{self.ratio:.1f} × fewer labels"
 
 
 def data_saving_ratio(
@@ -184,7 +184,7 @@ def label_efficiency(
         chosen = _chosen(both[0].shape, resamples, seed)
         rows = np.arange(len(n_labels))[:, None]
         each = [saving(*(x[rows, one].mean(axis=1) for x in both)) for one in chosen]
-        low, high = _saving_ends(each)
+        low, high = saving_ends(each)
     laws = [
         fit_power_law(n_labels, 1 - x if higher_is_better else x, resamples=resamples, seed=seed)
         if len(n_labels) >= 3
@@ -200,8 +200,15 @@ def _chosen(shape: tuple[int, ...], resamples: int, seed: int) -> NDArray[np.int
     return np.random.default_rng(seed).integers(0, shape[1], size=(resamples, *shape))
 
 
-def _saving_ends(each: list[DataSaving]) -> tuple[float, float]:
-    """Return the 95 % ends over resamples, each bounded ratio taken at both of its ends."""
+def saving_ends(each: list[DataSaving]) -> tuple[float, float]:
+    """Return the 95 % ends over resamples, each bounded ratio taken at both of its ends.
+
+    Args:
+        each: The saving of each resample, one at least.
+
+    Returns:
+        ≥ 0; the upper one is ∞ where a share of the resamples bounds the ratio only from below.
+    """
     lows = [one.ratio if one.ratio is not None and one.bound != "at most" else 0.0 for one in each]
     highs = [
         one.ratio if one.ratio is not None and one.bound in ("exact", "at most") else np.inf

@@ -106,6 +106,28 @@ def fit_power_law(
     )
 
 
+def fitted_laws(
+    n_labels: NDArray[np.floating] | NDArray[np.integer], errors: NDArray[np.floating]
+) -> list[PowerLaw]:
+    """Return the power law of each of R resampled error curves, without intervals.
+
+    Args:
+        n_labels: Numbers of labels, shape (K,), K ≥ 3 different ones, > 0.
+        errors: Shape (K, R), one column for each curve.
+
+    Raises:
+        ShapeError: As `fit_power_law`.
+    """
+    n, curves = n_labels.astype(np.float64), errors.astype(np.float64)
+    _check(n, curves)
+    found = []
+    for column, (floor, scale, exponent) in zip(curves.T, _fits(n, curves.T), strict=True):
+        left = float(np.sqrt(((column - (floor + scale * n**-exponent)) ** 2).mean()))
+        note = _note(len(n), float(exponent), float(scale))
+        found.append(PowerLaw(float(floor), float(scale), float(exponent), None, None, left, note))
+    return found
+
+
 def _note(k: int, exponent: float, scale: float) -> str:
     if scale == 0 or exponent == 0:
         return "the error does not fall with labels: the exponent says nothing"

@@ -90,6 +90,20 @@ def resampled_scores(
         ConfigError: The metric is unknown, or is ``mean_cost`` and no costs are given.
         ShapeError: The shapes do not fit together.
     """
+    found = resampled_repetitions(metric, arms, labels, costs=costs, resamples=resamples, seed=seed)
+    return np.stack([one.mean(axis=0) for one in found])
+
+
+def resampled_repetitions(
+    metric: str,
+    arms: Sequence[NDArray[np.floating]],
+    labels: NDArray[np.integer],
+    *,
+    costs: NDArray[np.floating] | None = None,
+    resamples: int,
+    seed: int,
+) -> list[NDArray[np.float64]]:
+    """Return what `resampled_scores` averages: for each arm, shape (S, resamples drawn)."""
     for arm in arms:
         if arm.ndim != 3 or arm.shape[1] != len(labels):
             raise ShapeError(
@@ -98,13 +112,12 @@ def resampled_scores(
     measures = [[weighted_metric(metric, p, labels, costs=costs) for p in arm] for arm in arms]
     strata = _strata(labels, by_class=metric_named(metric).class_average)
     generator = np.random.default_rng(seed)
-    chunks = []
+    chunks: list[list[NDArray[np.float64]]] = [[] for _ in arms]
     for size in _chunk_sizes(resamples_of(metric, resamples), len(labels)):
         weights = resample_weights(strata, n_items=len(labels), resamples=size, generator=generator)
-        chunks.append(
-            np.stack([np.mean([of(weights) for of in seeds], axis=0) for seeds in measures])
-        )
-    return np.concatenate(chunks, axis=1)
+        for place, seeds in enumerate(measures):
+            chunks[place].append(np.stack([of(weights) for of in seeds]))
+    return [np.concatenate(one, axis=1) for one in chunks]
 
 
 def mean_score(

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from peft import LoraConfig
+from peft.tuners.lora.layer import Conv1d, Conv2d, Conv3d, Linear
 
 from regraft.errors import GraftError
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     import torch
+    from torch import nn
 
 ADAPTER = "default"
 """Peft's name of the only adapter, part of the parameters' names."""
@@ -159,3 +161,12 @@ def _is_plain(value: object) -> bool:
     except TypeError:
         return False
     return True
+
+
+def lora_deltas(module: nn.Module) -> dict[str, torch.Tensor]:
+    """Return what LoRA adds to each weight, (alpha / rank) · B A, by the weight's own name."""
+    return {
+        f"{name}.weight": part.get_delta_weight(ADAPTER).detach().cpu()
+        for name, part in module.named_modules()
+        if isinstance(part, Linear | Conv1d | Conv2d | Conv3d)
+    }

@@ -16,7 +16,7 @@ from regraft.report.facts import (
     task_facts,
     warnings,
 )
-from regraft.report.ladder import Row, ladder_of
+from regraft.report.ladder import Row, ingredients, ladder_of
 from regraft.report.target import target_table
 
 if TYPE_CHECKING:
@@ -131,7 +131,9 @@ def _ladder(record: Record) -> str:
     )
     rows = [_row(row) for row in ladder.rows]
     cares = "".join(f"\n\n{words.CARE} {plain(why)}" for why in ladder.cares)
-    return f"## The ladder\n\n{_table(heads, rows, len(rows))}{cares}"
+    held = ingredients(record)
+    gates = f"\n\n### Ingredients\n\n{_cells(held)}" if held else ""
+    return f"## The ladder\n\n{_table(heads, rows, len(rows))}{cares}{gates}"
 
 
 def _target(record: Record) -> str:
@@ -143,6 +145,8 @@ def _row(row: Row) -> tuple[str, ...]:
     name = f"**{plain(row.title)}** (winner)" if row.winner else plain(row.title)
     if row.ties and not row.winner:
         name += " (ties)"
+    if row.dropped:
+        name += " (dropped)"
     head = (str(row.number), name, row.role)
     if row.marks[0] is None:
         return (*head, f"{row.status}: {plain(row.reason)}", "", "", "", "")

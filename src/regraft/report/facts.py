@@ -74,7 +74,13 @@ def key_facts(record: Record) -> list[Fact]:
         return []
     found = [_quality(record, winner), _lead(record), _cost(record, winner), _trained(winner)]
     found += [_labels(record), _calibration(record), _openings(record)]
-    return [one for one in found if one is not None]
+    return [_told(one) for one in found if one is not None]
+
+
+def _told(one: Fact) -> Fact:
+    """Return a fact whose number says on hovering that it was counted, where nothing else is."""
+    counts = not one.title and any(character.isdigit() for character in one.value)
+    return one._replace(title="counted or read off, not estimated") if counts else one
 
 
 def _quality(record: Record, winner: Mapping[str, Any]) -> Fact | None:
@@ -84,7 +90,7 @@ def _quality(record: Record, winner: Mapping[str, Any]) -> Fact | None:
         if score is not None:
             note = f"{words.interval_text(score)} on the {name}, n = {words.count(score.get('n'))}"
             note += f"; {words.CARE} {why}" if (why := words.warning_of(score)) else ""
-            title = words.score_title(score)
+            title = words.score_title({"seeds": winner.get("n_seeds"), **score})
             return Fact(words.metric_title(metric), number(score["value"]), note, title)
     return None
 
@@ -184,14 +190,18 @@ def question_tables(record: Record) -> list[tuple[str, str, Table]]:
 
 def _answer(one: Mapping[str, Any]) -> tuple[Cell, Cell]:
     """Return what was measured and the answer; a difference is shown with its interval."""
-    text = one["text"]
+    text, title = one["text"], words.score_title(one)
     if one.get("p") is not None:
         text = f"{words.comparison_text(one)}: {text}"
+        title = words.comparison_title(one)
     elif one.get("low") is not None:
-        text = f"{text} {words.interval_text(one)}"
-    title = f"n = {words.count(one['n'])}; {one['estimator']}"
-    if why := words.warning_of(one):
-        text, title = f"{text} {words.CARE}", f"{title}; {why}"
+        text = f"{text} {words.interval_text(one)}".rstrip()
+    if one.get("beside"):
+        text = f"{text}, {one['beside']}"
+    if words.warning_of(one):
+        text = f"{text} {words.CARE}"
+    if one.get("remark"):
+        title = f"{title}; {one['remark']}"
     return Cell(one["name"]), Cell(text, title)
 
 
@@ -217,10 +227,10 @@ def _class_row(
     named = sum(line[place] for line in counts) if counts else 0
     return (
         Cell(row["label"]),
-        Cell(words.count(row["n"])),
+        Cell(words.count(row["n"]), f"sealed items of this class; {right} of them right"),
         Cell(number(row["precision"]), _proportion(right, named, "items given this class")),
         Cell(number(row["recall"]), _proportion(right, row["n"], "items of this class")),
-        Cell(number(row["f1"]), f"n = {row['n']}; point estimate, no interval"),
+        Cell(number(row["f1"]), f"n = {row['n']}; 1 seed; {words.POINT}"),
     )
 
 
@@ -230,7 +240,7 @@ def _proportion(k: int, n: int, of: str) -> str:
     one = wilson(k, n)
     interval = words.interval_text({"low": one.low, "high": one.high})
     care = f"; {words.CARE} {one.warning}" if one.warning else ""
-    return f"95 % interval {interval}; {k} of n = {n} {of}; Wilson{care}"
+    return f"95 % interval {interval}; {k} of n = {n} {of}; 1 seed; Wilson{care}"
 
 
 def task_facts(record: Record) -> list[Fact]:
@@ -250,7 +260,7 @@ def task_facts(record: Record) -> list[Fact]:
         parts = [f"{name}: {words.count(n)}" for name, n in task["converted"].items()]
         found.append(Fact("Converted", "; ".join(parts)))
     found.append(Fact("Skipped", f"{words.count(task['skipped'])} unreadable"))
-    return [one for one in found if one is not None]
+    return [_told(one) for one in found if one is not None]
 
 
 def _sizes(task: Mapping[str, Any]) -> Fact:
@@ -326,9 +336,7 @@ def _diversity(task: Mapping[str, Any]) -> Fact | None:
     one = task.get("diversity")
     if not one:
         return None
-    return Fact(
-        "Diversity", f"{one['value']:.1f}", "effective dimensions", one.get("estimator") or ""
-    )
+    return Fact("Diversity", f"{one['value']:.1f}", "effective dimensions", words.score_title(one))
 
 
 def suspect_labels(record: Record) -> Table | None:
@@ -339,9 +347,13 @@ def suspect_labels(record: Record) -> Table | None:
     rows = tuple(
         (
             Cell(one["item"]),
-            Cell(one["label"]),
-            Cell(one["suggested"]),
-            Cell(number(one["confidence"]), "probability by an out-of-fold linear probe"),
+            Cell(one["label"], "the label it has"),
+            Cell(one["suggested"], "the class it more likely has"),
+            Cell(
+                number(one["confidence"]),
+                f"probability by an out-of-fold linear probe, one of n = {noise['n']} items; "
+                f"1 seed; {words.POINT}",
+            ),
         )
         for one in noise["items"]
     )

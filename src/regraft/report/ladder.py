@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
     Arm = Mapping[str, Any]
 
-_MANY_SEEDS = 2
 _ROLES = {
     "control_without_transfer": "control, no transfer",
     "control_without_fine_tuning": "control, no fine-tuning",
@@ -54,6 +53,7 @@ class Row:
         marks: Validation and sealed test on the forest's track; None where not scored.
         lead: How far the winner is ahead on validation, with interval and p.
         details: Settings, runs and pre-flight, as (term, texts).
+        dropped: Whether an optional ingredient of it did not beat its off-switch.
     """
 
     number: int
@@ -71,6 +71,7 @@ class Row:
     took: Cell
     trained: Cell
     details: tuple[tuple[str, tuple[str, ...]], ...]
+    dropped: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +125,35 @@ def all_scores(record: Mapping[str, Any]) -> Table:
     return Table(heads, rows, frozenset(range(1, len(heads))))
 
 
+def ingredients(record: Mapping[str, Any]) -> Table | None:
+    """Return every optional ingredient with its lead over its off-switch and what became of it."""
+    gates = record.get("gates")
+    if not gates:
+        return None
+    titles = {arm["key"]: arm["title"] for arm in record["arms"]}
+    rows = tuple(
+        (
+            Cell(one["ingredient"]),
+            Cell(titles[one["protocol"]]),
+            Cell(titles[one["off"]]),
+            Cell(words.comparison_text(one), words.comparison_title(one)),
+            Cell(_adjusted(one["p_adjusted"])),
+            Cell(one["text"].partition(":")[0], one["text"]),
+        )
+        for one in gates
+    )
+    heads = ("Ingredient", "Arm", "Its off-switch", "Lead over it", "Corrected p", "Outcome")
+    return Table(heads, rows, frozenset({3, 4}))
+
+
+def _not_passed(record: Mapping[str, Any]) -> set[str]:
+    return {one["protocol"] for one in record.get("gates") or () if not one["passed"]}
+
+
+def _adjusted(p: float | None) -> str:
+    return words.MISSING if p is None else words.probability(p)
+
+
 def _row(record: Mapping[str, Any], arm: Arm, scale: Scale) -> Row:
     metric = metric_of(record)
     validation, test = score_of(arm, "validation", metric), score_of(arm, "test", metric)
@@ -139,13 +169,14 @@ def _row(record: Mapping[str, Any], arm: Arm, scale: Scale) -> Row:
         ties=bool(versus and versus["tie"]),
         marks=(_mark(validation, scale), _mark(test, scale)),
         validation=_scored(validation, arm),
-        test=words.score_cell(test),
+        test=_scored(test, arm),
         lead=Cell(words.MISSING)
         if not versus
         else Cell(words.comparison_text(versus), words.comparison_title(versus)),
         took=_took(arm),
         trained=_trained(arm),
         details=tuple(_details(arm)),
+        dropped=arm["status"] == "done" and arm["key"] in _not_passed(record),
     )
 
 
@@ -160,9 +191,10 @@ def _mark(score: Mapping[str, Any] | None, scale: Scale) -> Mark | None:
 
 
 def _scored(score: Mapping[str, Any] | None, arm: Arm) -> Cell:
-    cell = words.score_cell(score)
-    seeds = arm.get("n_seeds") or 0
-    return cell if seeds < _MANY_SEEDS else Cell(cell.text, f"{cell.title}; mean of {seeds} seeds")
+    """Return the score's cell; older records say the number of seeds only with the arm."""
+    if score is None:
+        return words.score_cell(score)
+    return words.score_cell({"seeds": arm.get("n_seeds"), **score})
 
 
 def _took(arm: Arm) -> Cell:

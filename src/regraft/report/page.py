@@ -28,17 +28,22 @@ from regraft.report.facts import (
     warnings,
     winner_scores,
 )
+from regraft.report.failures import failing_slices, sealed_suspects, shown_image
 from regraft.report.figures import (
     confusion,
     corruptions,
     cost_quality,
     curves,
+    depths,
     groups,
     label_efficiency,
     movement,
+    movement_gain,
     reliability,
+    risk_coverage,
+    slices,
 )
-from regraft.report.ladder import all_scores, ladder_of
+from regraft.report.ladder import all_scores, ingredients, ladder_of
 from regraft.report.palette import css_variables, variable_of
 from regraft.report.target import target_table
 
@@ -54,11 +59,14 @@ _PICTURES = (
     reliability.picture,
     confusion.picture,
     movement.picture,
+    depths.picture,
+    movement_gain.picture,
     label_efficiency.picture,
     corruptions.picture,
+    risk_coverage.picture,
+    slices.picture,
     groups.picture,
 )
-_SHOWN_IMAGES = ("data:image/jpeg;base64,", "data:image/png;base64,")
 
 
 def write_report(record: Mapping[str, Any], path: Path) -> Path:
@@ -74,7 +82,7 @@ def write_report(record: Mapping[str, Any], path: Path) -> Path:
     Raises:
         ConfigError: The file cannot be written.
     """
-    return _written(path, page_html(record))
+    return written(path, page_html(record))
 
 
 def write_any(record: Mapping[str, Any], path: Path) -> Path:
@@ -83,7 +91,7 @@ def write_any(record: Mapping[str, Any], path: Path) -> Path:
     Raises:
         ConfigError: The ending is none of these, or the file cannot be written.
     """
-    return _written(path, writer_for(path)(record))
+    return written(path, writer_for(path)(record))
 
 
 def writer_for(path: Path) -> Callable[[Mapping[str, Any]], str]:
@@ -116,7 +124,6 @@ def record_json(record: Mapping[str, Any]) -> str:
 def page_html(record: Mapping[str, Any]) -> str:
     """Return the report as HTML text."""
     pictures = {one.key: one for make in _PICTURES if (one := make(record)) is not None}
-    scripts = [get_plotlyjs(), _text("report.js")]
     return (
         _environment()
         .get_template("report.html.j2")
@@ -128,22 +135,38 @@ def page_html(record: Mapping[str, Any]) -> str:
             warnings=warnings(record),
             target=target_table(record),
             ladder=ladder_of(record),
-            pictures=pictures,
             all_scores=all_scores(record),
+            ingredients=ingredients(record),
             winner_scores=winner_scores(record),
             questions=question_tables(record),
+            failing=failing_slices(record),
+            sealed_suspects=sealed_suspects(record),
             class_table=class_table(record),
             task_facts=task_facts(record),
             suspects=suspect_labels(record),
             mistakes=_mistakes(record),
-            figures=_embedded(pictures),
-            scripts=scripts,
-            style=_text("report.css"),
-            light=css_variables(dark=False),
-            dark=css_variables(dark=True),
-            policy=_policy(scripts),
+            **shell(pictures),
         )
     )
+
+
+def render(template: str, pictures: Mapping[str, Picture], facts: Mapping[str, Any]) -> str:
+    """Return another page of the same make: a template with its pictures and what it tells."""
+    return _environment().get_template(template).render(**facts, **shell(pictures))
+
+
+def shell(pictures: Mapping[str, Picture]) -> dict[str, Any]:
+    """Return what every page is given: pictures, figures, scripts, style, colours and policy."""
+    scripts = [get_plotlyjs(), _text("report.js")]
+    return {
+        "pictures": pictures,
+        "figures": _embedded(pictures),
+        "scripts": scripts,
+        "style": _text("report.css"),
+        "light": css_variables(dark=False),
+        "dark": css_variables(dark=True),
+        "policy": _policy(scripts),
+    }
 
 
 @cache
@@ -195,14 +218,15 @@ def _policy(scripts: list[str]) -> str:
 def _mistakes(record: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return the mistakes to show; an image that is no embedded JPEG or PNG is left out."""
     found = (record.get("best") or {}).get("mistakes") or []
-    return [
-        {**one, "image": one["image"] if str(one.get("image")).startswith(_SHOWN_IMAGES) else None}
-        for one in found
-    ]
+    return [{**one, "image": shown_image(one.get("image"))} for one in found]
 
 
-def _written(path: Path, text: str) -> Path:
-    """Write a whole file or none: beside it under another name, then renamed."""
+def written(path: Path, text: str) -> Path:
+    """Write a whole file or none: beside it under another name, then renamed.
+
+    Raises:
+        ConfigError: The file cannot be written.
+    """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

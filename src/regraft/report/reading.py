@@ -67,3 +67,11 @@ def score_of(arm: Mapping[str, Any], part: str, metric: str) -> Mapping[str, Any
 def arm_number(record: Mapping[str, Any], arm: Mapping[str, Any]) -> int:
     """Return the arm's place on the ladder, from 1."""
     return 1 + [key_of(one) for one in record["arms"]].index(key_of(arm))
+
+
+def figure_of(record: Mapping[str, Any], question: str) -> Mapping[str, Any]:
+    """Return the plain data of a question's picture, empty where there is none."""
+    for one in record.get("questions") or ():
+        if one["key"] == question:
+            return one.get("figure") or {}
+    return {}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from regraft.report.words import Cell, Table, score_cell, score_text
+from regraft.report.words import Cell, Table, score_cell, score_text, score_title
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -16,7 +16,8 @@ def target_table(record: Mapping[str, Any]) -> Table | None:
     if not target:
         return None
     rows = tuple(
-        (Cell(one["text"]), score_cell(one), Cell(_says(one))) for one in target["clauses"]
+        (Cell(one["text"]), score_cell(one), Cell(_says(one), score_title(one)))
+        for one in target["clauses"]
     )
     return Table(("Target", "Sealed test", "It is"), rows, frozenset({1}))
 

@@ -15,6 +15,8 @@ MISSING = "–"
 CARE = "⚠"
 """Stands behind an interval that is to be taken with care; the reason is told on hovering."""
 
+POINT = "point estimate, no interval"
+
 
 class Cell(NamedTuple):
     """What a table shows, and what it says on hovering."""
@@ -66,14 +68,33 @@ def warning_of(score: Mapping[str, Any]) -> str:
 
 
 def score_title(score: Mapping[str, Any]) -> str:
-    """Return what stands behind a number: interval, n, estimator, and a warning if there is one."""
+    """Return what stands behind a number: interval or why none, n, seeds, estimator, warning."""
     parts = []
     if interval_text(score):
         parts.append(f"95 % interval {interval_text(score)}")
+    elif score.get("no_interval"):
+        parts.append(f"no interval: {score['no_interval']}")
+    else:
+        parts.append(POINT)
     if score.get("n") is not None:
         parts.append(f"n = {count(score['n'])}")
-    parts += [str(one) for one in (score.get("estimator"), warning_of(score)) if one]
+    told = (seeds_text(score.get("seeds")), score.get("estimator"), warning_of(score))
+    parts += list(dict.fromkeys(str(one) for one in told if one))
     return "; ".join(parts)
+
+
+def seeds_text(seeds: int | Sequence[int] | None) -> str:
+    """Return how many repetitions a number rests on; nothing where that is unknown or none.
+
+    Example:
+        >>> seeds_text(1), seeds_text(3), seeds_text([3, 1]), seeds_text(0), seeds_text(None)
+        ('1 seed', 'mean of 3 seeds', 'means of 3 and 1 seeds', '', '')
+    """
+    if not seeds:
+        return ""
+    if isinstance(seeds, int):
+        return "1 seed" if seeds == 1 else f"mean of {seeds} seeds"
+    return f"means of {listed([str(one) for one in seeds])} seeds"
 
 
 def score_cell(score: Mapping[str, Any] | None) -> Cell:
@@ -98,8 +119,9 @@ def comparison_title(one: Mapping[str, Any]) -> str:
         parts.append(f"{probability(one['p_adjusted'])} after Holm's correction")
     if one.get("n") is not None:
         parts.append(f"n = {count(one['n'])} paired items")
-    if one.get("estimator"):
-        parts.append(str(one["estimator"]))
+    parts += [str(o) for o in (seeds_text(one.get("seeds")), one.get("estimator")) if o]
+    if one.get("no_interval"):
+        parts.append(f"no interval: {one['no_interval']}")
     return "; ".join(parts)
 
 

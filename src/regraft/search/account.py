@@ -18,13 +18,15 @@ from regraft.evidence.gathered import Evidence
 from regraft.evidence.movement import movement
 from regraft.evidence.task_card import task_card
 from regraft.evidence.verdict import confirm
+from regraft.search.depths import moved_depths
+from regraft.search.final import finalists
 from regraft.search.grafting import describe
 from regraft.search.outcomes import ArmOutcome, arm_result
 from regraft.search.trial import Trial
 from regraft.seeds import derive
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from regraft.config.study import StudySpec
     from regraft.evidence.gathered import BudgetPoint
@@ -121,7 +123,9 @@ def evidence_of(account: Account) -> Evidence:
         parameters_total={o.arm.key: _parameters(account, o) for o in account.outcomes},
         held_up=final.beyond.held_up,
         source=final.beyond.source,
+        test_features=final.benches[account.winner.arm.backbone or 0].features,
         latency=_latency(account),
+        depths=_depths(account),
     )
 
 
@@ -157,6 +161,7 @@ def _arm(account: Account, outcome: ArmOutcome) -> ArmEvidence:
         movement=_movement(account, outcome),
         preflight=_preflight(account, outcome, "lines", "problems"),
         preflight_warnings=_preflight(account, outcome, "warnings"),
+        backbone=outcome.arm.backbone,
     )
 
 
@@ -186,6 +191,16 @@ def _movement(account: Account, outcome: ArmOutcome) -> dict[str, Any] | None:
     data = account.benches[outcome.arm.backbone or 0].run_data(account.task)
     before = data.features()[data.rows][arrays["rows"]]
     return movement(before, arrays["features"], seed=derive(account.spec.seed, "movement"))
+
+
+def _depths(account: Account) -> dict[str, list[dict[str, Any]]]:
+    return moved_depths(
+        account.ledger,
+        finalists(account.outcomes, account.verdict),
+        account.benches,
+        account.task,
+        seed=account.spec.seed,
+    )
 
 
 def _preflight(account: Account, outcome: ArmOutcome, *keys: str) -> tuple[str, ...]:
@@ -229,9 +244,20 @@ def versions() -> dict[str, str]:
 
 def _decisions(account: Account) -> list[dict[str, Any]]:
     return [
-        {"seq": one.seq, "key": one.key, "text": str(one.value.get("reason") or one.value)}
+        {"seq": one.seq, "key": one.key, "text": _told(one.value)}
         for one in account.ledger.decisions.all(account.study)
     ]
+
+
+def _told(value: Mapping[str, Any]) -> str:
+    """Return a decision's reason; of a measurement, what was measured."""
+    if value.get("reason"):
+        return str(value["reason"])
+    parts = []
+    for name, one in value.items():
+        shown = f"{one:.3g}" if isinstance(one, float) else str(one)
+        parts.append(f"{name.replace('_', ' ')} {shown}")
+    return ", ".join(parts)
 
 
 def _latency(account: Account) -> dict[str, Any] | None:

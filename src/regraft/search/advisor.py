@@ -3,8 +3,9 @@
 Rules, in order: controls always run, before anything else, to their end; then candidates race,
 cheap before dear; an arm that is the same as an earlier one on this backbone is left out; an arm
 starts only when all its learning rates fit in what the budget leaves beside the reserve for
-repetitions, with fewer epochs if need be; on the way the better third goes on; training from
-scratch takes at most a third of the budget; what ties with the best is repeated with other seeds.
+repetitions, with fewer epochs if need be; an arm with optional ingredients only where its
+off-switches run, after them; on the way the better third goes on; training from scratch takes at
+most a third of the budget; what ties with the best is repeated with other seeds.
 """
 
 from __future__ import annotations
@@ -55,11 +56,19 @@ class Admission:
 
 
 def order(arms: Sequence[Arm], costs: Mapping[str, CostModel]) -> list[Arm]:
-    """Return the arms in the order in which they run: controls first, cheap before dear."""
+    """Return the arms in the order in which they run: controls first, cheap before dear.
 
-    def rank(arm: Arm) -> tuple[int, int, float]:
-        dear = int(arm.is_from_scratch)
-        return _ROLE_ORDER[arm.role], dear, costs[arm.key].run(arm.candidates[0])
+    An arm comes after what its optional ingredients are held against.
+    """
+    by_key = {arm.key: arm for arm in arms}
+
+    def cost(arm: Arm) -> tuple[float, int]:
+        held = [cost(by_key[one.off]) for one in arm.switches]
+        dear = max([costs[arm.key].run(arm.candidates[0]), *(seconds for seconds, _ in held)])
+        return dear, max((1 + depth for _, depth in held), default=0)
+
+    def rank(arm: Arm) -> tuple[int, int, tuple[float, int]]:
+        return _ROLE_ORDER[arm.role], int(arm.is_from_scratch), cost(arm)
 
     return sorted(arms, key=rank)
 
@@ -76,6 +85,7 @@ class Purse:
             they do not race.
         planned: Seconds of the race that are planned already.
         admitted: Arms that run.
+        off_switches: Keys of arms that ingredients of others are held against.
     """
 
     budget: float
@@ -84,6 +94,7 @@ class Purse:
     share: float = 1.0
     planned: float = 0.0
     admitted: list[Arm] = field(default_factory=list)
+    off_switches: frozenset[str] = frozenset()
 
     def terms(self, arm: Arm, cost: CostModel, *, remaining: float) -> Admission:
         """Decide whether an arm runs.
@@ -101,8 +112,16 @@ class Purse:
         if arm.is_from_scratch:
             return _admit_scratch(arm, cost, budget=self.budget, remaining=remaining)
         twin = twin_of(arm, self.admitted, cost.n_blocks)
-        if twin is not None:
+        if twin is not None and arm.key not in self.off_switches:
             return Admission(False, f"the same as {twin} on a backbone of {cost.n_blocks} blocks")
+        running = {one.key for one in self.admitted}
+        for one in arm.switches:
+            if one.off not in running:
+                return Admission(
+                    False,
+                    f"its off-switch, {one.off}, does not run: {one.ingredient}"
+                    " could not be judged",
+                )
         is_first = not any(one.role == "candidate" for one in self.admitted)
         available = remaining - (self.kept if is_first else self.reserved) - self.planned
         return _admit_candidate(arm, cost, available=available, share=self.share)
@@ -137,7 +156,9 @@ def purse_of(arms: Sequence[Arm], *, budget: float, raced: bool, more_follows: b
     reserved = RESERVED_SHARE * (2 if more_follows else 1) * budget
     n = sum(len(arm.candidates) for arm in arms if arm.role == "candidate")
     share = racing_share(n) if raced and n else 1.0
-    return Purse(budget, reserved, reserved / 2 if more_follows else 0.0, share)
+    kept = reserved / 2 if more_follows else 0.0
+    off_switches = frozenset(one.off for arm in arms for one in arm.switches)
+    return Purse(budget, reserved, kept, share, off_switches=off_switches)
 
 
 def _span(seconds: float) -> str:

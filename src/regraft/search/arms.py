@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
+from regraft.config.ingredients import ingredients_of, without
 from regraft.config.protocol import depth_index, load_ladder, load_protocol, resolve_protocol
 from regraft.engine.run import predictor_kind
 from regraft.errors import BackboneError, ConfigError
+from regraft.evidence.gates import Switch
+from regraft.hashing import canonical_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from regraft.backbones.backbone import Backbone
+    from regraft.config.ingredients import Ingredient
     from regraft.config.protocol import ProtocolSpec
 
 Role = Literal["control_without_transfer", "control_without_fine_tuning", "candidate"]
@@ -33,6 +37,7 @@ class Arm:
         role: Control without transfer, control without fine-tuning, or candidate.
         backbone: Index of the backbone in the study; None for controls that need none.
         candidates: Resolved protocols, one per learning rate; one only where nothing is trained.
+        switches: Its optional ingredients with the arms that are the same without them.
     """
 
     key: str
@@ -41,6 +46,7 @@ class Arm:
     role: Role
     backbone: int | None
     candidates: tuple[dict[str, Any], ...]
+    switches: tuple[Switch, ...] = ()
 
     @property
     def is_trained(self) -> bool:
@@ -77,6 +83,8 @@ def with_enough_steps(protocol: Mapping[str, Any], n_train: int) -> dict[str, An
 def study_arms(protocols: Sequence[str], backbones: Sequence[str], *, n_train: int) -> list[Arm]:
     """Return the arms of a study: the ladder's controls always, then what the study names.
 
+    Where a candidate has optional ingredients, the arms without them follow (`with_off_switches`).
+
     Args:
         protocols: ``ladder`` (or ``ladder:NAME``), template names, or paths of protocol files.
         backbones: References of the backbones, for the keys.
@@ -100,7 +108,29 @@ def study_arms(protocols: Sequence[str], backbones: Sequence[str], *, n_train: i
     arms: list[Arm] = []
     for spec, role, rates in entries.values():
         arms += _arms_of(spec, role, rates, backbones, n_train)
-    return arms
+    return with_off_switches(arms)
+
+
+def with_off_switches(arms: Sequence[Arm]) -> list[Arm]:
+    """Return arms, and after them what their optional ingredients are held against.
+
+    For each ingredient of a candidate there is the same arm without it, and where there are several
+    one without any, against which what is left in the others is held: k + 1 arms more for k > 1
+    ingredients, one for one. They try the same learning rates. An arm that is there already is not
+    added again. Controls are never held against anything.
+
+    Raises:
+        ConfigError: The name that such an arm would have is taken by another.
+
+    Example:
+        >>> [arm.key for arm in with_off_switches(study_arms(["lora"], ["one"], n_train=9))][-1]
+        'lora'
+    """
+    found = {arm.key: arm for arm in arms}
+    for arm in arms:
+        if arm.role == "candidate" and arm.is_trained:
+            found[arm.key] = replace(arm, switches=_switches(arm, found))
+    return list(found.values())
 
 
 def check_depths(arms: Sequence[Arm], backbones: Sequence[Backbone]) -> None:
@@ -156,6 +186,52 @@ def _arms_of(
         )
         for place in places
     ]
+
+
+def _switches(arm: Arm, found: dict[str, Arm]) -> tuple[Switch, ...]:
+    """Return an arm's ingredients; what is not among the arms found yet is added to them."""
+    present = ingredients_of(arm.candidates[0])
+    bare = _without(arm, present, found) if len(present) > 1 else None
+    switches = []
+    for one in present:
+        off = _without(arm, [one], found)
+        if bare is not None and off.key not in found:
+            rest = _listed(arm, [other for other in present if other is not one])
+            off = replace(off, switches=(Switch(off.key, rest, bare.key),))
+        found.setdefault(off.key, off)
+        switches.append(Switch(arm.key, _listed(arm, [one]), off.key))
+    if bare is not None:
+        found.setdefault(bare.key, bare)
+    return tuple(switches)
+
+
+def _without(arm: Arm, ingredients: Sequence[Ingredient], found: Mapping[str, Arm]) -> Arm:
+    """Return the arm that is the same without some ingredients: one that was found, or a new one.
+
+    Raises:
+        ConfigError: The name of the new one is taken.
+    """
+    candidates = tuple(without(one, ingredients) for one in arm.candidates)
+    for one in found.values():
+        if one.backbone == arm.backbone and canonical_json(one.candidates) == canonical_json(
+            candidates
+        ):
+            return one
+    name = f"{arm.protocol}-without-{'-'.join(one.label for one in ingredients)}"
+    key = f"{name}{arm.key.removeprefix(arm.protocol)}"
+    if key in found:
+        raise ConfigError(
+            f"the name {name!r} is that of the off-switch of {arm.protocol!r}, and another "
+            "protocol has it. Rename yours.",
+            where=f"protocol {name}",
+        )
+    title = f"{arm.title} without {_listed(arm, ingredients)}"
+    return replace(arm, key=key, protocol=name, title=title, candidates=candidates)
+
+
+def _listed(arm: Arm, ingredients: Sequence[Ingredient]) -> str:
+    *most, last = [one.named(arm.candidates[0]) for one in ingredients]
+    return f"{', '.join(most)} and {last}" if most else last
 
 
 def lowest_trained_depth(protocol: Mapping[str, Any], n_blocks: int) -> int:

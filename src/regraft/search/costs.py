@@ -24,6 +24,10 @@ _SAMPLE_ITEMS = 16
 _PASSES = 6
 _SOLVE_SECONDS_PER_ITEM = 5e-4  # path of 20 strengths on a few hundred features
 
+_LEAST_TRAINED = 2.0
+"""Training is never said to be cheaper than so many solved heads: what is measured of so little is
+chance, and must not choose between a control that is solved and one that trains."""
+
 _WORTH_GAIN = 1.3
 _WORTH_SECONDS = 5e-4
 """bf16 is taken where it is faster by this factor and an item's pass takes so long in fp32."""
@@ -64,9 +68,11 @@ class CostModel:
 
     def run(self, protocol: Mapping[str, Any]) -> float:
         """Seconds of a whole run without the shared feature pass."""
+        solved = 0.1 + _SOLVE_SECONDS_PER_ITEM * self.n_train
         if predictor_kind(protocol) is not None:
-            return 0.1 + _SOLVE_SECONDS_PER_ITEM * self.n_train
-        return self.start_seconds + self.fits * int(protocol["fit"]["epochs"]) * self.epoch_seconds
+            return solved
+        epochs = self.fits * int(protocol["fit"]["epochs"])
+        return max(self.start_seconds + epochs * self.epoch_seconds, _LEAST_TRAINED * solved)
 
 
 def measure_precision(backbone: Backbone, prepared: ArrayStore) -> dict[str, Any]:

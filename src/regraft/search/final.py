@@ -37,6 +37,7 @@ class Final:
         openings: How many studies have opened this sealed part, this one included.
         beyond: What was asked beyond it, predicted before it was opened.
         seconds: Per arm, what its predictions took.
+        benches: The backbones with the sealed inputs.
     """
 
     items: Items
@@ -44,6 +45,7 @@ class Final:
     openings: int
     beyond: Beyond
     seconds: Mapping[str, float]
+    benches: Sequence[Bench]
 
 
 def finalists(outcomes: Sequence[ArmOutcome], verdict: Verdict) -> list[ArmOutcome]:
@@ -120,4 +122,4 @@ def final_evaluation(
         for (arm, per_class, n), all_scores in grouped.items()
     ]
     openings = ledger.openings.record(task.sealed.digest, study)
-    return Final(task.sealed.open(), logits, openings, beyond, seconds), points
+    return Final(task.sealed.open(), logits, openings, beyond, seconds, benches), points

@@ -81,6 +81,38 @@ def racing_share(n: int) -> float:
     return (taken + left * (1.0 - done)) / n
 
 
+def held_against(
+    chosen: Sequence[Standing],
+    standings: Sequence[Standing],
+    pairs: Sequence[tuple[frozenset[str], frozenset[str]]],
+) -> list[Standing]:
+    """Return who goes on beside those chosen, so that each ingredient meets its off-switch.
+
+    An arm and its off-switch go on together or drop out together: what regularises learns slowly
+    at first. Of the off-switch as many learning rates go on as of the arm, of the arm one at least;
+    their best.
+
+    Args:
+        chosen: Who goes on by merit.
+        standings: All that are compared, ties in the order given.
+        pairs: Runs of an arm with an optional ingredient, and of the arm without it.
+    """
+    going, added = {one.run for one in chosen}, list[Standing]()
+    ranked = sorted(standings, key=lambda one: (-one.value, one.log_loss))
+    is_settled = False
+    while not is_settled:
+        is_settled = True
+        for runs, off_runs in pairs:
+            n_on, n_off = len(going & runs), len(going & off_runs)
+            waiting = [one for one in ranked if one.run in off_runs - going][: max(0, n_on - n_off)]
+            if n_off and not n_on:
+                waiting = [one for one in ranked if one.run in runs][:1]
+            going |= {one.run for one in waiting}
+            added += waiting
+            is_settled = is_settled and not waiting
+    return added
+
+
 def kept(n: int) -> int:
     """Return how many of n candidates go on."""
     return math.ceil(n / ETA)

@@ -8,7 +8,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, final
 
 from regraft.engine.job import Job
-from regraft.evidence.verdict import Verdict, decide_verdict
+from regraft.evidence.gates import dropped_arms
+from regraft.evidence.verdict import Verdict
 from regraft.hashing import digest_json
 from regraft.measure.metrics import METRICS
 from regraft.search.advisor import (
@@ -25,8 +26,9 @@ from regraft.search.compiling import arm_compiles
 from regraft.search.costs import CostModel, measure_forward
 from regraft.search.drive import Outcome, adjustments, drive, recorded
 from regraft.search.foresight import foresee_prefixes
+from regraft.search.gating import run_pairs, verdict_of, with_trained_off_switches
 from regraft.search.halving import racing_share
-from regraft.search.outcomes import ArmOutcome, arm_result
+from regraft.search.outcomes import ArmOutcome
 from regraft.search.race import Runner, dropped_out, race
 from regraft.search.stacking import arm_stack
 from regraft.search.trial import Trial, trial
@@ -46,12 +48,16 @@ NUMERICS_VERSION = 4
 
 @final
 class Ladder:
-    """Runs the arms of a study on one task. `events` is the flow; `outcomes` fills as it goes."""
+    """Runs the arms of a study on one task. `events` is the flow; `outcomes` fills as it goes.
+
+    At its end `standing` are those of which no optional ingredient was dropped.
+    """
 
     def __init__(self, around: Surroundings, task: Task) -> None:
         self._around, self._task = around, task
         self._data = [bench.run_data(task) for bench in around.benches]
         self.outcomes: list[ArmOutcome] = []
+        self.standing: list[ArmOutcome] = []
         self._costs: dict[str, CostModel] = {}
 
     def events(
@@ -82,7 +88,9 @@ class Ladder:
         if is_race:
             yield from self._race(purse.reserved)
         yield from self._repeat(seeds, purse.kept)
-        return self.verdict()
+        verdict = self.verdict()
+        self._note_gates(verdict)
+        return verdict
 
     def cost(self, arm: Arm) -> CostModel:
         """Return the cost model of an arm, measured once per study in a trial of its first rate."""
@@ -114,15 +122,7 @@ class Ladder:
 
     def verdict(self) -> Verdict:
         """Decide on the validation items between the arms that have a result."""
-        done = [outcome for outcome in self.outcomes if outcome.is_done]
-        labels = self._task.development.labels[done[0].repetitions[0].arrays["rows"]]
-        return decide_verdict(
-            [arm_result(outcome) for outcome in done],
-            labels,
-            metric=self._task.metric,
-            costs=self._task.costs,
-            seed=derive(self._around.seed, "verdict"),
-        )
+        return verdict_of(self.outcomes, self._task, seed=derive(self._around.seed, "verdict"))
 
     def run_id(self, protocol: Mapping[str, Any], place: int, seed: int) -> str:
         """Return the id of a run: a digest of all that its numbers depend on."""
@@ -240,7 +240,8 @@ class Ladder:
         ]
         runners = [runner for _, _, runner in entries]
         metric = self._task.metric
-        yield from race(self._around, runners, metric=metric, reserved=reserved)
+        pairs = run_pairs([(outcome.arm, runner.run) for outcome, _, runner in entries])
+        yield from race(self._around, runners, metric=metric, reserved=reserved, pairs=pairs)
         ledger, study = self._around.ledger, self._around.study
         dropped = dropped_out(ledger.decisions.all(study), metric)
         for outcome, candidate, runner in entries:
@@ -317,11 +318,28 @@ class Ladder:
         return bool(value["admitted"])
 
     def _contenders(self, done: Mapping[str, ArmOutcome]) -> list[str]:
-        verdict = self.verdict()
+        """Return what is repeated; ingredients are judged after it, with all seeds, once."""
+        seed = derive(self._around.seed, "verdict")
+        verdict = verdict_of(self.outcomes, self._task, seed=seed, gated=False)
         tied = [done[key].arm for key in {verdict.leader, *verdict.tied}]
         metric = METRICS[self._task.metric]
         values = {
             key: metric.sign * outcome.repetitions[0].summary["metrics"][metric.name]
             for key, outcome in done.items()
         }
-        return [arm.key for arm in contenders(tied, values)]
+        chosen = contenders(tied, values)
+        return [
+            arm.key for arm in with_trained_off_switches(chosen, [o.arm for o in done.values()])
+        ]
+
+    def _note_gates(self, verdict: Verdict) -> None:
+        """Write down what became of each optional ingredient."""
+        for gate in verdict.gates:
+            value = {"passed": gate.passed, "reason": gate.text}
+            self._around.ledger.decisions.decide(
+                self._around.study,
+                f"gate/{gate.switch.protocol}/{gate.switch.ingredient}",
+                partial(dict, value),
+            )
+        dropped = dropped_arms(verdict.gates)
+        self.standing = [one for one in self.outcomes if one.arm.key not in dropped]

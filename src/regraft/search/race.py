@@ -12,7 +12,7 @@ from regraft.engine.meter import used_bytes
 from regraft.events import Checkpoint, Event, Glimpse, Started, Step
 from regraft.evidence.words import number, percent
 from regraft.measure.metrics import METRICS
-from regraft.search.halving import FEWEST_STEPS, Standing, promoted, rungs
+from regraft.search.halving import FEWEST_STEPS, Standing, held_against, promoted, rungs
 from regraft.search.outlook import UNLIKELY, chances
 from regraft.search.stacking import in_turn
 
@@ -177,6 +177,7 @@ def race(
     *,
     metric: str,
     reserved: float,
+    pairs: Sequence[tuple[frozenset[str], frozenset[str]]] = (),
 ) -> Generator[Event, str | None, None]:
     """Run all to the end but those that drop out.
 
@@ -188,6 +189,7 @@ def race(
         runners: The candidates, cheap before dear.
         metric: The study's metric.
         reserved: Seconds kept for what follows the race.
+        pairs: Runs of an arm with an optional ingredient, and of its off-switch.
     """
     left = list(runners)
     shares = rungs(len(left))
@@ -208,7 +210,9 @@ def race(
             standings = [one.standing(metric) for one in left]
             available = around.clock.remaining - reserved
             chances_of = chances(standings, metric)
-            chosen = _decision(standings, chances_of, metric, [*shares, 1.0][rung + 1], available)
+            to_share = [*shares, 1.0][rung + 1]
+            chosen = _decision(standings, chances_of, metric, to_share, available)
+            chosen = _with_held_against(chosen, standings, pairs)
             around.ledger.decisions.decide(around.study, f"{_RUNG}{rung}", partial(dict, chosen))
         _drop(left, chosen)
         left = [one for one in left if one.run in chosen["promoted"]]
@@ -220,7 +224,8 @@ def dropped_out(decisions: Sequence[Decision], metric: str) -> dict[str, Dropped
     """Return, by run, what dropped out of a study's race; a run that had ended has a result."""
     found: dict[str, Dropped] = {}
     for rung in (one.value for one in decisions if one.key.startswith(_RUNG)):
-        worst = min(one["value"] for one in rung["standings"] if one["run"] in rung["promoted"])
+        by_merit = set(rung["promoted"]) - set(rung.get("held_against", ()))
+        worst = min(one["value"] for one in rung["standings"] if one["run"] in by_merit)
         for one in rung["standings"]:
             if one["run"] not in rung["promoted"] and not one["ended"]:
                 reason = (
@@ -281,6 +286,21 @@ def _decision(
         "standings": [{**one.to_json(), "chance": chances_of[one.run]} for one in standings],
         "reason": reason,
     }
+
+
+def _with_held_against(
+    chosen: dict[str, Any],
+    standings: Sequence[Standing],
+    pairs: Sequence[tuple[frozenset[str], frozenset[str]]],
+) -> dict[str, Any]:
+    """Let those that are held against each other go on together."""
+    going = [one for one in standings if one.run in chosen["promoted"]]
+    runs = [one.run for one in held_against(going, standings, pairs)]
+    if not runs:
+        return chosen
+    reason = f"{chosen['reason']}; {len(runs)} more to tell what an optional ingredient does"
+    promoted_too = [*chosen["promoted"], *runs]
+    return {**chosen, "promoted": promoted_too, "held_against": runs, "reason": reason}
 
 
 def _shown(value: float, metric: str) -> str:

@@ -12,6 +12,7 @@ from regraft.errors import DataError
 from regraft.tasks.classes import missing_in_test
 from regraft.tasks.duplicates import clusters
 from regraft.tasks.items import Items
+from regraft.tasks.leakage import Divided, find_leakage
 from regraft.tasks.splits import Fold, development_folds, hold_out, latest, without_repeats
 
 if TYPE_CHECKING:
@@ -94,7 +95,7 @@ def divide(rows: Rows, inspection: Inspection, classes: tuple[str, ...], wish: W
         split=f"{how}; {carved}",
         within=sum(count - 1 for count in Counter(repeats[kept].tolist()).values()),
         removed=len(removed),
-        leakage=_leakage(items, repeats, parts, removed),
+        leakage=find_leakage(Divided(items, repeats, parts, removed, classes), rows, inspection),
         notes=_notes(rows, classes),
     )
 
@@ -233,28 +234,6 @@ def _check_folds(folds: tuple[Fold, ...], labels: Indices, wish: Wish) -> None:
             "more varied data.",
             where=wish.where,
         )
-
-
-def _leakage(items: Items, repeats: Indices, parts: Indices, removed: Indices) -> tuple[str, ...]:
-    """Return what leaks or contradicts itself, in sentences, without reading test labels."""
-    found = []
-    if len(removed):
-        names = ", ".join(items.ids[i] for i in removed[:_NAMED])
-        more = f" and {len(removed) - _NAMED} more" if len(removed) > _NAMED else ""
-        found.append(
-            f"{len(removed)} items repeat an item of a later part and were taken out: {names}{more}"
-        )
-    if items.groups is not None:
-        homes = Counter(group for group, _ in set(zip(items.groups, parts, strict=True)))
-        shared = sorted(str(group) for group, n in homes.items() if n > 1)
-        if shared:
-            found.append(f"{len(shared)} groups are in several parts: {', '.join(shared[:_NAMED])}")
-    trained = np.flatnonzero(parts != "test")
-    pairs = np.unique(np.stack([repeats[trained], items.labels[trained]], axis=1), axis=0)
-    contradicting = sum(n > 1 for n in Counter(pairs[:, 0].tolist()).values())
-    if contradicting:
-        found.append(f"{contradicting} duplicated items have different labels")
-    return tuple(found)
 
 
 def _notes(rows: Rows, classes: tuple[str, ...]) -> tuple[str, ...]:

@@ -11,7 +11,9 @@ from regraft.evidence.questions import (
     for_whom,
     how_many_labels,
     was_it_faster,
+    what_moved,
     what_was_forgotten,
+    where_does_it_fail,
 )
 from regraft.evidence.questions.asked import Asked, transferred
 from regraft.measure.metrics import METRICS, softmax
@@ -27,10 +29,12 @@ _ASKED = (
     did_it_help,
     was_it_faster,
     how_many_labels,
+    what_moved,
     what_was_forgotten,
     can_it_be_trusted,
     does_it_hold_up,
     for_whom,
+    where_does_it_fail,
 )
 
 

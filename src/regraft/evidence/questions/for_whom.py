@@ -58,11 +58,17 @@ def _by_column(asked: Asked, column: str) -> Answered:
         for one in asked.evidence.arms
         if one.role == WITHOUT_TRANSFER and one.test_logits is not None
     ]
-    answers = [
+    alone = [
         *(_group(column, name, one) for name, one in each.items()),
         _worst(metric, column, together),
         *(_gap(quantity, over, ours) for over in _GAPS),
-        *(_change(quantity, ours, system, one.title) for one, system in controls),
+    ]
+    answers = [
+        *(_of_seeds(one, asked.ours) for one in alone),
+        *(
+            _of_seeds(_change(quantity, ours, system, one.title), asked.ours, one)
+            for one, system in controls
+        ),
     ]
     arms = [
         (asked.ours, each),
@@ -106,6 +112,12 @@ def _gap_interval(quantity: Quantity, over: str, system: Scored) -> Interval:
     )
 
 
+def _of_seeds(answer: Answer, *arms: ArmEvidence) -> Answer:
+    """Return an answer with the repetitions that it rests on."""
+    counts = [0 if one.test_logits is None else len(one.test_logits) for one in arms]
+    return {**answer, "seeds": counts[0] if len(counts) == 1 else counts}
+
+
 def _change(quantity: Quantity, ours: Scored, control: Scored, title: str) -> Answer:
     """Return by how much the metric's gap is wider than a control's without transfer."""
     found = gap_change(*(_gap_interval(quantity, "gap", one) for one in (ours, control)))
@@ -125,7 +137,9 @@ def _bars(arm: ArmEvidence, groups: Mapping[str, Interval]) -> dict[str, Any]:
         "protocol": arm.key,
         "title": arm.title,
         "role": arm.role,
-        "groups": [{"group": name, **interval_json(one)} for name, one in groups.items()],
+        "groups": [
+            _of_seeds({"group": name, **interval_json(one)}, arm) for name, one in groups.items()
+        ],
     }
 
 

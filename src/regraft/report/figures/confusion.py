@@ -55,10 +55,12 @@ def _heatmap(counts: Counts, classes: Sequence[str]) -> go.Heatmap:
         text=[[str(n) if n else "" for n in row] for row in counts],
         texttemplate="%{text}" if len(classes) <= _NUMBERED else None,
         customdata=[
-            [[names[i], names[j], n] for j, n in enumerate(row)] for i, row in enumerate(counts)
+            [[names[i], names[j], n, sum(row)] for j, n in enumerate(row)]
+            for i, row in enumerate(counts)
         ],
         hovertemplate="true <b>%{customdata[0]}</b><br>predicted <b>%{customdata[1]}</b><br>"
-        "%{customdata[2]} items, %{z:.0%} of the true class<extra></extra>",
+        "%{customdata[2]} of n = %{customdata[3]}, %{z:.0%} of the true class; 1 seed"
+        "<extra></extra>",
         colorscale=[[i / 4, light(f"heat-{i}")] for i in range(5)],
         showscale=False,
         xgap=1,
@@ -121,7 +123,7 @@ def _pairs(counts: Counts, classes: Sequence[str]) -> words.Table:
         (
             words.Cell(classes[i]),
             words.Cell(classes[j]),
-            words.Cell(words.count(n)),
+            words.Cell(words.count(n), f"of n = {sum(counts[i])} items of the true class; 1 seed"),
             words.Cell(words.percent(n / max(sum(counts[i]), 1)), f"n = {sum(counts[i])}"),
         )
         for n, i, j in _mixed(counts)[:_LISTED_PAIRS]

@@ -140,7 +140,8 @@ def _trace(
         textfont={"size": 12, "color": light("ink")},
         cliponaxis=False,
         customdata=[_hover(arm, score) for arm, score in zip(some, scores, strict=True)],
-        hovertemplate="<b>%{customdata[0]}</b><br>%{customdata[1]}<br>%{customdata[2]}<extra></extra>",
+        hovertemplate="<b>%{customdata[0]}</b><br>%{customdata[1]}<br>%{customdata[2]}"
+        "<br>%{customdata[3]}<extra></extra>",
     )
 
 
@@ -164,7 +165,9 @@ def _hover(arm: Arm, score: Mapping[str, Any]) -> list[str]:
     seconds = f"{words.seconds_text(arm['seconds'])} a run"
     if arm.get("seconds_total"):
         seconds += f", {words.seconds_text(arm['seconds_total'])} with tuning and repetitions"
-    return [words.in_picture(one) for one in (arm["title"], words.score_text(score), seconds)]
+    told = words.score_title({"seeds": arm.get("n_seeds"), **score})
+    texts = (arm["title"], words.score_text(score), told, seconds)
+    return [words.in_picture(one) for one in texts]
 
 
 def _positions(arms: Sequence[Arm], metric: str, scale: Scale) -> list[str]:

@@ -81,7 +81,7 @@ def _picture(
 
 
 def _trace(curve: Mapping[str, Any], quantity: str, place: int, *, bold: bool) -> go.Scatter:
-    points = curve["points"]
+    points, told = curve["points"], words.in_picture(_told(curve, quantity))
     colour, dash, symbol = series(place)
     return go.Scatter(
         x=[one["step"] for one in points],
@@ -95,11 +95,20 @@ def _trace(curve: Mapping[str, Any], quantity: str, place: int, *, bold: bool) -
         },
         marker={"size": 8 if bold else 6, "symbol": symbol},
         customdata=[
-            [words.in_picture(words.seconds_text(one.get("seconds"))), f"{one['epoch']:g}"]
+            [words.in_picture(words.seconds_text(one.get("seconds"))), f"{one['epoch']:g}", told]
             for one in points
         ],
-        hovertemplate="step %{x}, epoch %{customdata[1]}, %{customdata[0]}: <b>%{y:.3f}</b>",
+        hovertemplate="step %{x}, epoch %{customdata[1]}, %{customdata[0]}: <b>%{y:.3f}</b>"
+        "<br>%{customdata[2]}",
     )
+
+
+def _told(curve: Mapping[str, Any], quantity: str) -> str:
+    """Return what stands behind a point: of how many items, of which run, and that it has none."""
+    if quantity == "train_loss":
+        return f"mean over the training batches since the evaluation before; 1 seed; {words.POINT}"
+    known = {key: curve.get(key) for key in ("n", "estimator", "seeds")}
+    return words.score_title({"seeds": 1, **{k: v for k, v in known.items() if v is not None}})
 
 
 def _best(curve: Mapping[str, Any], quantity: str, *, rising: bool) -> Mapping[str, Any]:
@@ -137,10 +146,10 @@ def _table(curves: Sequence[Mapping[str, Any]], quantity: str, axis: str) -> wor
     rows = tuple(
         (
             words.Cell(curve["label"], f"run {curve['run']}"),
-            words.Cell(words.count(one["step"])),
-            words.Cell(f"{one['epoch']:g}"),
-            words.Cell(words.seconds_text(one.get("seconds"))),
-            words.Cell(number(one[quantity])),
+            words.Cell(words.count(one["step"]), f"steps of run {curve['run']}"),
+            words.Cell(f"{one['epoch']:g}", "passes over the training items"),
+            words.Cell(words.seconds_text(one.get("seconds")), "wall time since the run began"),
+            words.Cell(number(one[quantity]), _told(curve, quantity)),
         )
         for curve in curves
         for one in curve["points"]

@@ -95,7 +95,7 @@ def _bars(
             "width": 4,
         },
         customdata=[_said(one) for one in points],
-        hovertemplate="%{customdata}",
+        hovertemplate="%{customdata[0]}<br>%{customdata[1]}",
     )
 
 
@@ -112,12 +112,12 @@ def _marks(
         marker={"color": light(colour), "symbol": symbol, "size": 9},
         cliponaxis=False,
         customdata=[_said(one) for one in points],
-        hovertemplate="%{customdata}",
+        hovertemplate="%{customdata[0]}<br>%{customdata[1]}",
     )
 
 
-def _said(one: Mapping[str, Any]) -> str:
-    return f"{words.score_text(one)}, n = {words.count(one['n'])}"
+def _said(one: Mapping[str, Any]) -> list[str]:
+    return [words.in_picture(text) for text in (words.score_text(one), words.score_title(one))]
 
 
 def _describe(columns: Sequence[Column], title: str) -> str:
@@ -136,10 +136,10 @@ def _table(columns: Sequence[Column], title: str) -> words.Table:
     rows = tuple(
         (
             words.Cell(column["column"]),
-            words.Cell(one["group"]),
-            words.Cell(arm["title"]),
+            words.Cell(one["group"], f"a value of {column['column']}"),
+            words.Cell(arm["title"], "the arm"),
             words.score_cell(one),
-            words.Cell(words.count(one["n"])),
+            words.Cell(words.count(one["n"]), "items of the group"),
         )
         for column in columns
         for arm in column["arms"]

@@ -28,6 +28,9 @@ def picture(record: Mapping[str, Any]) -> Picture | None:
     for make in (_band, _line):
         for place, arm in enumerate(ordered):
             figure.add_trace(make(arm, place))
+    for place, arm in enumerate(ordered):
+        if arm.get("law"):
+            figure.add_trace(_law(arm, place))
     framed(figure)
     budgets = sorted({point["labels_per_class"] for arm in arms for point in arm["points"]})
     figure.update_xaxes(
@@ -40,12 +43,18 @@ def picture(record: Mapping[str, Any]) -> Picture | None:
     return Picture(
         key="label-efficiency",
         title="What few labels buy",
-        caption=" ".join(["Bands are 95 % intervals.", efficiency.get("note") or ""]).strip(),
+        caption=" ".join([_caption(arms), efficiency.get("note") or ""]).strip(),
         description=_describe(arms, title),
         figure=figure,
         table=_table(arms, title),
         height=27,
     )
+
+
+def _caption(arms: Sequence[Mapping[str, Any]]) -> str:
+    bands = "Bands are 95 % intervals."
+    laws = "Fine dots are power laws of the error, err(n) = a + b n^−c."
+    return f"{bands} {laws}" if any(arm.get("law") for arm in arms) else bands
 
 
 def _points(arm: Mapping[str, Any]) -> list[Mapping[str, Any]]:
@@ -81,9 +90,43 @@ def _line(arm: Mapping[str, Any], place: int) -> go.Scatter:
             "dash": dash,
         },
         marker={"size": 8, "symbol": symbol},
-        customdata=[words.score_text(one) for one in points],
-        hovertemplate="%{x} labels per class: %{customdata}",
+        customdata=[
+            [words.in_picture(text) for text in (words.score_text(one), words.score_title(one))]
+            for one in points
+        ],
+        hovertemplate="%{x} labels per class: %{customdata[0]}<br>%{customdata[1]}",
     )
+
+
+def _law(arm: Mapping[str, Any], place: int) -> go.Scatter:
+    """Return the power law as fine dots; hovering tells its parameters."""
+    law, colour = arm["law"], series(place)[0]
+    return go.Scatter(
+        x=[one["labels_per_class"] for one in law["curve"]],
+        y=[one["value"] for one in law["curve"]],
+        mode="markers",
+        marker={"size": 2.5, "color": light(colour)},
+        customdata=[
+            [words.score_text(one), words.in_picture(f"{arm['title']}: {law_text(law)}")]
+            for one in law["curve"]
+        ],
+        hovertemplate="%{customdata[1]}<br>%{x:.3g} labels per class: %{customdata[0]}"
+        "<extra></extra>",
+        showlegend=False,
+    )
+
+
+def law_text(law: Mapping[str, Any]) -> str:
+    """Return a power law in words: ``err(n) = .050 + .800 n^−.500``."""
+    return (
+        f"err(n) = {number(law['floor'])} + {number(law['scale'])} n^−{number(law['exponent'])}"
+        f", a {_ends(law['floor_interval'])}, c {_ends(law['exponent_interval'])}"
+        + (f"; {law['note']}" if law["note"] else "")
+    )
+
+
+def _ends(interval: Sequence[float]) -> str:
+    return f"[{number(interval[0])}, {number(interval[1])}]"
 
 
 def _describe(arms: Sequence[Mapping[str, Any]], title: str) -> str:
@@ -102,13 +145,26 @@ def _table(arms: Sequence[Mapping[str, Any]], title: str) -> words.Table:
     rows = tuple(
         (
             words.Cell(arm["title"]),
-            words.Cell(f"{one['labels_per_class']:g}"),
-            words.Cell(words.count(one.get("n_labels"))),
+            words.Cell(f"{one['labels_per_class']:g}", "the label budget"),
+            words.Cell(words.count(one.get("n_labels")), "labels used, all classes together"),
             words.score_cell(one),
-            words.Cell(words.count(one.get("seeds"))),
+            words.Cell(words.count(one.get("seeds")), "draws of labels, each with its own seed"),
+            _fit_cell(arm, one),
         )
         for arm in arms
         for one in _points(arm)
     )
-    columns = ("Arm", "Labels per class", "Labels", title, "Seeds")
-    return words.Table(columns, rows, frozenset({1, 2, 3, 4}))
+    columns = ("Arm", "Labels per class", "Labels", title, "Seeds", "Power law")
+    if not any(arm.get("law") for arm in arms):
+        return words.Table(columns[:-1], tuple(row[:-1] for row in rows), frozenset({1, 2, 3, 4}))
+    return words.Table(columns, rows, frozenset({1, 2, 3, 4, 5}))
+
+
+def _fit_cell(arm: Mapping[str, Any], point: Mapping[str, Any]) -> words.Cell:
+    """Return what the law gives at the nearest of its points."""
+    law = arm.get("law")
+    if not law:
+        return words.Cell(words.MISSING)
+    per_class = point["labels_per_class"]
+    near = min(law["curve"], key=lambda one: abs(one["labels_per_class"] - per_class))
+    return words.Cell(words.score_text(near), f"{law_text(law)}; {law['estimator']}")

@@ -58,8 +58,8 @@ def _bars(arms: Sequence[Mapping[str, Any]], quantity: str, axis: str) -> go.Bar
         textposition="outside",
         cliponaxis=False,
         textfont={"size": 12, "color": light("ink")},
-        customdata=[words.in_picture(arm["title"]) for arm in arms],
-        hovertemplate="<b>%{customdata}</b> %{text}<extra></extra>",
+        customdata=[[words.in_picture(arm["title"]), _title(arm, quantity)] for arm in arms],
+        hovertemplate="<b>%{customdata[0]}</b> %{text}<br>%{customdata[1]}<extra></extra>",
     )
 
 
@@ -105,9 +105,9 @@ def _table(arms: Sequence[Mapping[str, Any]]) -> words.Table:
     rows = tuple(
         (
             words.Cell(arm["title"]),
-            words.Cell(number(arm["movement"]["mmd2"]), _title(arm)),
+            words.Cell(number(arm["movement"]["mmd2"]), _title(arm, "mmd2")),
             words.Cell(_p(arm), "sign-flip test within pairs"),
-            words.Cell(number(arm["movement"]["cka"]), "unbiased linear CKA"),
+            words.Cell(number(arm["movement"]["cka"]), _title(arm, "cka")),
         )
         for arm in reversed(arms)
     )
@@ -119,6 +119,8 @@ def _p(arm: Mapping[str, Any]) -> str:
     return words.MISSING if p is None else words.probability(p)
 
 
-def _title(arm: Mapping[str, Any]) -> str:
-    n = arm["movement"].get("n")
-    return "paired, unbiased MMD²" + ("" if n is None else f"; n = {words.count(n)}")
+def _title(arm: Mapping[str, Any], quantity: str) -> str:
+    n, p = arm["movement"].get("n"), _p(arm)
+    text = "unbiased linear CKA" if quantity == "cka" else f"paired, unbiased MMD², p = {p}"
+    counted = "" if n is None else f"; n = {words.count(n)}"
+    return f"{text}{counted}; 1 seed; {words.POINT}"

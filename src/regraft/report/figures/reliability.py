@@ -87,8 +87,12 @@ def _points(bins: Sequence[Bin], name: str, colour: str, symbol: str) -> go.Scat
         line={"color": light(colour), "width": 1.5},
         marker={"symbol": symbol, "size": 8},
         cliponaxis=False,
-        customdata=[one["n"] for one in some],
-        hovertemplate="confidence %{x:.3f}, right %{y:.3f}, %{customdata} items",
+        customdata=[
+            [one["n"], words.interval_text({"low": s.low, "high": s.high}), s.estimator]
+            for s, one in zip(spread, some, strict=True)
+        ],
+        hovertemplate="confidence %{x:.3f}, right %{y:.3f} %{customdata[1]}"
+        "<br>n = %{customdata[0]}; 1 seed; %{customdata[2]}",
     )
 
 
@@ -139,10 +143,10 @@ def _table(series: Sequence[tuple[str, str, str, Sequence[Bin]]]) -> words.Table
     rows = tuple(
         (
             words.Cell(name),
-            words.Cell(f"{one['low']:.2f} – {one['high']:.2f}"),
-            words.Cell(number(one["confidence"]), f"n = {one['n']}"),
+            words.Cell(f"{one['low']:.2f} – {one['high']:.2f}", "from, up to a confidence of"),
+            words.Cell(number(one["confidence"]), f"mean over n = {one['n']} items; 1 seed"),
             _share(one),
-            words.Cell(words.count(one["n"])),
+            words.Cell(words.count(one["n"]), "items in the bin"),
         )
         for name, _, _, bins in series
         for one in _filled(bins)
@@ -154,4 +158,4 @@ def _table(series: Sequence[tuple[str, str, str, Sequence[Bin]]]) -> words.Table
 def _share(one: Bin) -> words.Cell:
     spread = wilson(one["accuracy"] * one["n"], one["n"])
     interval = {"value": one["accuracy"], "low": spread.low, "high": spread.high}
-    return words.score_cell({**interval, "n": one["n"], "estimator": spread.estimator})
+    return words.score_cell({**interval, "n": one["n"], "estimator": spread.estimator, "seeds": 1})

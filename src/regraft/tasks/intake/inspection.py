@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from regraft.errors import DataError
 from regraft.hashing import digest_bytes
-from regraft.tasks.duplicates import Look, look_at, normalised_text
+from regraft.tasks.duplicates import normalised_text
 from regraft.tasks.images import REDUCED, decode, quiet_pillow, size_of
 from regraft.tasks.items import digest_input
+from regraft.tasks.looks import Look, look_at
 
 if TYPE_CHECKING:
     from regraft.tasks.intake.rows import Rows

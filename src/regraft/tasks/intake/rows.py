@@ -52,6 +52,7 @@ class Rows:
         label_column: Where the labels were found; empty where folders say them.
         columns: The columns of a table, as named or guessed.
         subgroups: By column to report by, the value of each item.
+        metadata: The values of its other columns, by name; None where a part has no such column.
     """
 
     kind: InputKind
@@ -65,6 +66,7 @@ class Rows:
     label_column: str = ""
     columns: Columns = field(default_factory=Columns)
     subgroups: dict[str, list[str]] = field(default_factory=dict)
+    metadata: dict[str, list[Any]] = field(default_factory=dict)
 
     def extend(self, other: Rows) -> None:
         """Add the rows of another part of the same data.
@@ -86,6 +88,9 @@ class Rows:
             )
         for column, values in self.subgroups.items():
             values += other.subgroups[column]
+        for name in {**self.metadata, **other.metadata}:
+            mine = self.metadata.setdefault(name, [None] * len(self.ids))
+            mine += other.metadata.get(name, [None] * len(other.ids))
         self.inputs += other.inputs
         self.labels += other.labels
         self.ids += other.ids
@@ -105,3 +110,4 @@ class Rows:
         self.subgroups = {
             column: [values[i] for i in rows] for column, values in self.subgroups.items()
         }
+        self.metadata = {name: [values[i] for i in rows] for name, values in self.metadata.items()}

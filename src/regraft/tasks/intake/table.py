@@ -123,6 +123,8 @@ def rows_of_frame(
     rows.times = _times(frame[time], where) if time else []
     rows.subgroups = {name: subgroup_names(frame[name].tolist()) for name in columns.report_by}
     rows.columns = Columns(source, label, group, time, columns.report_by)
+    others = [name for name in frame.columns if name not in {source, label, group, time, parts}]
+    rows.metadata = {name: frame[name].tolist() for name in others}
     rows.notes = notes
     return rows
 
