@@ -20,6 +20,7 @@ from regraft.study import Study, StudyOptions
 from regraft.tasks.intake.embedded import digits
 from regraft.tasks.task import Task
 from small_search import AMPLE, SPENT, around, with_a_short_scratch, write_lora
+from traced import untraced
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -111,6 +112,11 @@ def beyond(whole: tuple[Study, dict[str, Any]]) -> Beyond:
 def held(beyond: Beyond) -> HeldUp:
     assert beyond.held_up is not None
     return beyond.held_up
+
+
+def test_every_number_of_it_can_be_traced(whole: tuple[Study, dict[str, Any]]) -> None:
+    assert untraced(question(whole[1], "hold_up")) == []
+    assert untraced(question(whole[1], "forgotten")) == []
 
 
 def question(record: dict[str, Any], key: str) -> dict[str, Any]:

@@ -48,11 +48,11 @@ def outlier_answers(held: HeldUp, arm: ArmEvidence, *, seed: int) -> list[Answer
         for score, scorer in scorers.items():
             usual, unusual = scorer(inside), scorer(outside)
             area, alarms = auroc_interval(usual, unusual), fpr_interval(usual, unusual, seed=seed)
-            false = interval_json(alarms)
+            false = interval_json(alarms, seeds=1)
             found.append(
                 {
                     "name": f"{name}: {score} of {arm.title}",
-                    **interval_json(area),
+                    **interval_json(area, seeds=1),
                     "n_inside": len(usual),
                     "n_outside": len(unusual),
                     "fpr_at_95": false,

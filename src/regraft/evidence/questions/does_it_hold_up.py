@@ -102,7 +102,7 @@ def corruption_answers(
         found.append(
             {
                 "name": f"{METRICS[metric].title} of {one.arm.title}, {cells}",
-                **comparison_json(lost, tie=lost.tie),
+                **comparison_json(lost, tie=lost.tie, seeds=(_seeds(held, one.arm),) * 2),
                 "clean": one.clean,
                 "corrupted": one.corrupted,
                 "text": f"from {number(one.clean)} to {number(one.corrupted)}",
@@ -116,7 +116,11 @@ def corruption_answers(
         found.append(
             {
                 "name": f"lost less by {ours.title} than by {one.arm.title}",
-                **comparison_json(difference, tie=difference.tie),
+                **comparison_json(
+                    difference,
+                    tie=difference.tie,
+                    seeds=(_seeds(held, ours), _seeds(held, one.arm)),
+                ),
                 "text": "undecided" if difference.tie else better,
             }
         )
@@ -137,8 +141,9 @@ def corruption_answers(
             "name": f"the worst corruption of {ours.title}",
             "value": float(by_name[worst]),
             "n": n,
-            "estimator": f"lowest of {len(names)} means over severities: chosen by looking, so "
-            "that no interval holds",
+            "seeds": _seeds(held, ours),
+            "estimator": f"worst of {len(names)} means over severities",
+            "no_interval": "it was chosen by looking; the picture has that of each cell",
             "text": f"{worst.replace('_', ' ')}, {number(float(by_name[worst]))}",
         }
     )
@@ -199,7 +204,12 @@ def _corruption_errors(
         return [{"name": name, "n": len(part.labels), "estimator": "mCE", "text": str(error)}]
     names = (name, "relative mean corruption error: errors added by corruption alone")
     return [
-        {"name": title, **interval_json(one), "text": number(one.value)}
+        {
+            "name": title,
+            **interval_json(one),
+            "seeds": [_seeds(held, ours), _seeds(held, reference)],
+            "text": number(one.value),
+        }
         for title, one in zip(names, both, strict=True)
         if one is not None
     ]
@@ -227,7 +237,11 @@ def _value(held: HeldUp, cell: tuple[str, int], arm: ArmEvidence, part: Part, me
 
 def _accuracy(logits: np.ndarray[Any, Any], part: Part) -> dict[str, Any]:
     n, wrong = len(part.labels), float(_wrong(logits, part).sum())
-    return {**interval_json(wilson(n - wrong, n)), "seeds": len(logits)}
+    return interval_json(wilson(n - wrong, n), seeds=len(logits))
+
+
+def _seeds(held: HeldUp, arm: ArmEvidence) -> int:
+    return len(held.clean[arm.key].logits)
 
 
 def _none(reason: str) -> Answer:

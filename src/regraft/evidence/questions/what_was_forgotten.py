@@ -79,7 +79,7 @@ def _answer(row: Answer, compared: Any) -> Answer:
     kept = "" if row["retention"] is None else f", {100 * row['retention']:.0f} % kept"
     return {
         **row,
-        **comparison_json(compared, tie=compared.tie),
+        **comparison_json(compared, tie=compared.tie, seeds=(1, 0)),
         "estimator": f"leave-one-out accuracy on source items; {compared.estimator}",
         "text": f"from {number(row['before'])} to {number(row['after'])}{kept}, "
         + ("undecided" if compared.tie else said),
