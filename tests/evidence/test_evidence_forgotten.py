@@ -62,3 +62,9 @@ def test_before_and_after_are_the_estimators_that_rank_backbones(
     assert probe["retention"] == pytest.approx(
         linear_probe(NOISE, LABELS) / linear_probe(GOOD, LABELS)
     )
+
+
+def test_where_nothing_was_adapted_it_is_said() -> None:
+    (row,) = what_was_forgotten(SourceFeatures(LABELS, {}, {}), ARMS, seed=0)
+    assert row["n"] == 90
+    assert "no arm of the final evaluation adapted" in row["text"]

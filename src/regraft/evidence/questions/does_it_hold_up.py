@@ -92,7 +92,7 @@ def corruption_answers(
         part: Labels of the items that were corrupted.
         metric: Of the task.
     """
-    n, sign = len(part.labels), METRICS[metric].sign
+    n = len(part.labels)
     scored = {one.key: _scored(held, one, part, metric) for one in arms}
     names = list(dict.fromkeys(name for name, _ in held.corrupted))
     cells = f"mean of {len(names)} corruptions × {len(held.corrupted) // len(names)} severities"
@@ -109,45 +109,57 @@ def corruption_answers(
             }
         )
     others = [one for one in scored.values() if one.arm.key != ours.key]
-    compared = [scored[ours.key].against(one, metric, n) for one in others]
-    for one, versus, p in zip(others, compared, holm([c.p for c in compared]), strict=True):
-        difference = replace(versus, p_adjusted=p)
-        better = "holds up better" if difference.difference > 0 else "holds up worse"
-        found.append(
-            {
-                "name": f"lost less by {ours.title} than by {one.arm.title}",
-                **comparison_json(
-                    difference,
-                    tie=difference.tie,
-                    seeds=(_seeds(held, ours), _seeds(held, one.arm)),
-                ),
-                "text": "undecided" if difference.tie else better,
-            }
-        )
+    found += _against(held, scored[ours.key], others, metric, n)
     roles = {WITHOUT_FINE_TUNING: 0, WITHOUT_TRANSFER: 1}
     controls = [one.arm for one in others if one.arm.role in roles]
     reference = min(controls, key=lambda one: roles[one.role], default=None)
     if reference is not None:
         found += _corruption_errors(held, ours, reference, part)
+    return [*found, _worst(held, ours, part, metric)]
+
+
+def _against(
+    held: HeldUp, ours: _Scored, others: Sequence[_Scored], metric: str, n: int
+) -> list[Answer]:
+    """Return how much less our arm lost than each of the others, Holm-corrected."""
+    found: list[Answer] = []
+    compared = [ours.against(one, metric, n) for one in others]
+    for one, versus, p in zip(others, compared, holm([c.p for c in compared]), strict=True):
+        difference = replace(versus, p_adjusted=p)
+        better = "holds up better" if difference.difference > 0 else "holds up worse"
+        found.append(
+            {
+                "name": f"lost less by {ours.arm.title} than by {one.arm.title}",
+                **comparison_json(
+                    difference,
+                    tie=difference.tie,
+                    seeds=(_seeds(held, ours.arm), _seeds(held, one.arm)),
+                ),
+                "text": "undecided" if difference.tie else better,
+            }
+        )
+    return found
+
+
+def _worst(held: HeldUp, ours: ArmEvidence, part: Part, metric: str) -> Answer:
+    """Return the corruption under which the metric is worst, mean over severities."""
+    names = list(dict.fromkeys(name for name, _ in held.corrupted))
     by_name = {
         name: np.mean(
             [_value(held, cell, ours, part, metric) for cell in held.corrupted if cell[0] == name]
         )
         for name in names
     }
-    worst = min(names, key=lambda name: sign * by_name[name])
-    found.append(
-        {
-            "name": f"the worst corruption of {ours.title}",
-            "value": float(by_name[worst]),
-            "n": n,
-            "seeds": _seeds(held, ours),
-            "estimator": f"worst of {len(names)} means over severities",
-            "no_interval": "it was chosen by looking; the picture has that of each cell",
-            "text": f"{worst.replace('_', ' ')}, {number(float(by_name[worst]))}",
-        }
-    )
-    return found
+    worst = min(names, key=lambda name: METRICS[metric].sign * by_name[name])
+    return {
+        "name": f"the worst corruption of {ours.title}",
+        "value": float(by_name[worst]),
+        "n": len(part.labels),
+        "seeds": _seeds(held, ours),
+        "estimator": f"worst of {len(names)} means over severities",
+        "no_interval": "it was chosen by looking; the picture has that of each cell",
+        "text": f"{worst.replace('_', ' ')}, {number(float(by_name[worst]))}",
+    }
 
 
 def corruption_figure(held: HeldUp, ours: ArmEvidence, part: Part) -> dict[str, Any]:

@@ -48,6 +48,10 @@ def what_was_forgotten(
         arms: All arms; those without features are left out.
         seed: Of the resampling.
     """
+    if not source.after:
+        why = "no arm of the final evaluation adapted a pretrained backbone"
+        n = len(source.labels)
+        return [{"name": "source items", "n": n, "estimator": "not measured", "text": why}]
     ones = np.ones(len(source.labels), np.int64)
     rows: list[tuple[Answer, Any]] = []
     for arm in arms:
