@@ -42,6 +42,10 @@ GLIMPSE = "glimpse"
 """What a driver sends in answer to a step to get the validation metrics right after it."""
 
 
+_CHECKPOINT_PAYS = 20
+"""Training goes on for so many times what the last checkpoint took before the next is due."""
+
+
 class DivergedError(ArithmeticError):
     """The loss or the gradient is no longer finite."""
 
@@ -97,6 +101,7 @@ class Fit:
         self._best: dict[str, torch.Tensor] | None = None
         self._statistics = dict(model.named_buffers()) if model.learns_statistics else {}
         self._checkpoint_at = meter.seconds
+        self._checkpoint_took = 0.0
         largest = self._batch_size + 1  # a last single item joins the batch before
         self._sizes = [(0, largest), *recorded_sizes(job, stage)]
         self._member: Member | None = None
@@ -194,7 +199,10 @@ class Fit:
         return source.depth
 
     def _is_checkpoint_due(self) -> bool:
-        return self._meter.seconds - self._checkpoint_at >= self._job.checkpoint_seconds
+        least = self._job.checkpoint_seconds
+        if least > 0:
+            least = max(least, _CHECKPOINT_PAYS * self._checkpoint_took)
+        return self._meter.seconds - self._checkpoint_at >= least
 
     def _step(
         self, rows: np.ndarray[Any, Any], depth: int
@@ -320,6 +328,7 @@ class Fit:
 
     def _checkpoint(self) -> Generator[Event, str | None, bool]:
         """Yield a checkpoint; True when the driver answers that the run shall finish."""
+        began = time.monotonic()
         state = {f"model/{n}": t for n, t in self._model.state().items()}
         state |= {f"best/{n}": t for n, t in (self._best or {}).items()}
         state |= {f"optimiser/{n}": t for n, t in self._optimiser.state().items()}
@@ -327,6 +336,7 @@ class Fit:
         self._checkpoint_at = self._meter.seconds
         progress = asdict(self._progress)
         answer = yield Checkpoint(self._job.run, self._progress.step, progress, state)
+        self._checkpoint_took = time.monotonic() - began
         return answer == FINISH
 
     def _restore(self, progress: Mapping[str, Any], state: Mapping[str, torch.Tensor]) -> None:
