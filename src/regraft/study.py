@@ -27,6 +27,7 @@ from regraft.report.page import write_report
 from regraft.search.account import Account, evidence_of
 from regraft.search.arms import Arm, check_depths, check_kinds, study_arms
 from regraft.search.bench import Bench
+from regraft.search.beyond import Asides, predict_beyond, read_asides
 from regraft.search.clock import Clock
 from regraft.search.final import final_evaluation, finalists, weights_of_finalists
 from regraft.search.grafting import winner_graft
@@ -38,7 +39,7 @@ from regraft.seeds import derive
 from regraft.tasks.task import Task, check_validated, read_task
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Sequence
+    from collections.abc import Generator, Mapping, Sequence
 
     from regraft.api import Backbone, Protocol
     from regraft.backbones.backbone import Backbone as Encoder
@@ -56,12 +57,16 @@ class StudyOptions:
         label_budgets: Labels per class of the label-efficiency curve.
         precision: ``auto``, ``fp32`` or ``bf16``.
         name: A name to find the study by.
+        robustness: Whether, or how, it is tested on corrupted inputs and outliers.
+        source: A path to labelled items of the source domain.
     """
 
     label_budget: int | None = None
     label_budgets: tuple[int, ...] = ()
     precision: str = "auto"
     name: str = ""
+    robustness: bool | Mapping[str, Any] = False
+    source: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +127,7 @@ class Study:
 
     spec: StudySpec
     pool: Task
+    asides: Asides
     ledger: Ledger
 
     def __init__(
@@ -148,6 +154,8 @@ class Study:
             "label_budgets": list(options.label_budgets),
             "precision": options.precision,
             "name": options.name,
+            "robustness": options.robustness,
+            "source": options.source,
         }
         given = {one.reference: one.encoder for one in backbones if not isinstance(one, str)}
         self._begin(validate_data(StudySpec, data, where="study"), task, given, home)
@@ -178,6 +186,7 @@ class Study:
         """Check what can be checked before anything is written."""
         criterion_of(task)
         self.spec, self.pool = located(spec, Path.cwd()), task
+        self.asides = read_asides(self.spec, task)
         self._given, self._sitting = given, sitting or Sitting()
         self.ledger = Ledger.open(None if home is None else Path(home))
 
@@ -206,6 +215,7 @@ class Study:
                 "pool": self.pool.identity,
                 "sealed": self.pool.sealed.digest,
                 "backbones": [[one.identity, one.preprocess.spec] for one in self.backbones],
+                **self.asides.identity,
             }
         )[:16]
 
@@ -272,18 +282,20 @@ class Study:
             clock = Clock(self.ledger, study, spec.budget)
             around = self.surroundings(clock)
             ladder = Ladder(around, self.task)
-            later = bool(spec.label_budgets)
+            later = bool(spec.label_budgets or spec.robustness)
             verdict = yield from ladder.events(self.arms, seeds=spec.seeds, more_follows=later)
             self.ledger.decisions.decide(study, "verdict", lambda: _verdict_json(verdict))
             budget_runs = yield from self._budget_runs(ladder, around)
             yield from weights_of_finalists(ladder, verdict, self.ledger)
+            inputs, scored = self.pool.sealed.inputs, finalists(ladder.outcomes, verdict)
             final, points = final_evaluation(
                 self.ledger,
                 study,
                 task=self.pool,
-                benches=self._benches(self.pool.sealed.inputs),
-                finalists=finalists(ladder.outcomes, verdict),
+                benches=self._benches(inputs),
+                finalists=scored,
                 budget_runs=budget_runs,
+                beyond=predict_beyond(around, self.asides, self.task, inputs, scored, verdict),
             )
             clock.save()
             self._keep(

@@ -28,6 +28,7 @@ from regraft.search.advisor import Admission, order, purse_of
 from regraft.search.bench import Bench
 from regraft.search.clock import Clock
 from regraft.search.drive import adjustments, as_recorded, was_ended_at
+from regraft.search.holding_up import seconds_per_item, slowest_pass
 from regraft.search.ladder import Ladder
 from regraft.study import Study
 from regraft.tasks.inputs import read_inputs
@@ -71,7 +72,7 @@ def plan_study(study: Study) -> list[dict[str, Any]]:
         study.arms,
         budget=budget,
         raced=len(study.task.folds) == 1,
-        more_follows=bool(study.spec.label_budgets),
+        more_follows=bool(study.spec.label_budgets or study.spec.robustness),
     )
     remaining = budget
     rows: list[dict[str, Any]] = []
@@ -83,7 +84,29 @@ def plan_study(study: Study) -> list[dict[str, Any]]:
         seconds = purse.take(arm, terms, costs[arm.key])
         remaining -= 0.0 if purse.races(arm) else seconds
         rows.append(_plan_row(arm, terms, seconds, costs[arm.key]))
-    return rows
+    return rows + _plan_beyond(study)
+
+
+def _plan_beyond(study: Study) -> list[dict[str, Any]]:
+    """Return what is planned after the ladder: corrupted inputs, predicted by three arms."""
+    spec, inputs = study.spec.robustness, study.pool.sealed.inputs
+    if spec is None or not len(inputs):
+        return []
+    n, passes = min(spec.items, len(inputs)), study.spec.seeds + 2
+    forward = slowest_pass(study.ledger, study.id)
+    one = seconds_per_item(spec, inputs.subset([0]), forward_seconds=forward, passes=passes)
+    return [
+        {
+            "protocol": "robustness",
+            "title": "Corrupted inputs, outliers",
+            "role": "evidence",
+            "runs": True,
+            "learning_rates": 0,
+            "seconds": n * one,
+            "peak_memory_bytes": None,
+            "reason": f"{n} sealed items, by the winner and two controls; fewer if the budget ends",
+        }
+    ]
 
 
 def _plan_row(arm: Arm, terms: Admission, seconds: float, cost: CostModel) -> dict[str, Any]:
@@ -179,6 +202,8 @@ def _same_job(ledger: Ledger, row: RunRow, backbone: str | None) -> Job:
         "backbones": [reference],
         "protocols": ["ladder"],
         "precision": configuration["precision"],
+        "robustness": None,
+        "source": None,
     }
     study = Study.from_spec(spec.model_copy(update=plain), home=ledger.home)
     if int(configuration["labels"]) != len(study.task.development):

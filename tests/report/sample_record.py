@@ -335,6 +335,36 @@ def for_whom(columns: dict[str, dict[str, float]], metric: str = "macro_f1") -> 
     }
 
 
+def hold_up() -> dict[str, Any]:
+    """Return the question of robustness: three corruptions, two severities."""
+
+    def cell(value: float) -> dict[str, Any]:
+        return {**interval(value, 256), "seeds": 3}
+
+    kinds = {"gaussian_noise": 0.78, "fog": 0.61, "jpeg": 0.85}
+    rows = [
+        {
+            "name": name,
+            "severities": [
+                {"severity": severity, **cell(value - 0.09 * severity)} for severity in (1, 3, 5)
+            ],
+        }
+        for name, value in kinds.items()
+    ]
+    worst = {"name": "the worst corruption", "value": 0.34, "n": 256, "estimator": "lowest of 3"}
+    return {
+        "key": "hold_up",
+        "question": "Does it hold up?",
+        "answers": [worst | {"text": "fog, .340"}],
+        "figure": {
+            "arm": "LP-FT",
+            "metric": "accuracy",
+            "clean": cell(0.92),
+            "corruptions": rows,
+        },
+    }
+
+
 def image_record() -> dict[str, Any]:
     """Return a study of photographs: LP-FT recommended and confirmed, some arms skipped "
     "or failed."""
@@ -398,7 +428,8 @@ def image_record() -> dict[str, Any]:
                     "light": {"shade": 0.861, "sun": 0.942},
                     "camera": {"phone": 0.91, "(missing)": 0.88},
                 }
-            )
+            ),
+            hold_up(),
         ],
         "task": _task("image", FLOWERS, rng),
         "arms": arms,

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from regraft.report.figures import (
     confusion,
+    corruptions,
     cost_quality,
     curves,
     groups,
@@ -38,6 +39,7 @@ MAKERS = (
     movement.picture,
     label_efficiency.picture,
     groups.picture,
+    corruptions.picture,
 )
 IDS = [f"{one.__module__.rpartition('.')[2]}-{one.__name__}" for one in MAKERS]
 
@@ -222,3 +224,15 @@ def test_a_majority_far_off_does_not_press_the_others_into_a_corner() -> None:
 
 def test_a_scale_of_nothing_is_the_unit_interval() -> None:
     assert Scale.of([], higher_is_better=True) == (0.0, 1.0)
+
+
+def test_every_cell_of_the_corruptions_says_its_interval_items_and_seeds() -> None:
+    picture = drawn(corruptions.picture, image_record())
+    heat, *written = picture.to_json()["data"]
+    assert [row[0] for row in heat["z"]] == [0.92] * 3
+    assert heat["z"][1][1:] == pytest.approx([0.52, 0.34, 0.16])
+    assert heat["customdata"][1][3][:2] == ["fog", "5"]
+    assert heat["customdata"][1][3][2].startswith(".160 [")
+    assert heat["customdata"][1][3][3:] == [256, 3]
+    assert sum(len(one["text"]) for one in written) == 3 * 4
+    assert "fog .160" in picture.description

@@ -39,6 +39,19 @@ Memory = Annotated[
 ]
 Report = Annotated[Path | None, typer.Option(help="Where the report goes: .html, .md or .json.")]
 LabelBudget = Annotated[int | None, typer.Option(help="Labels per class that the ladder may use.")]
+LabelBudgets = Annotated[
+    str | None, typer.Option(help="Labels per class of the efficiency curve: 1,2,5,10.")
+]
+ClassWeights = Annotated[
+    str | None, typer.Option(help="'balanced': each class counts the same in the loss.")
+]
+Robustness = Annotated[
+    bool, typer.Option("--robustness", help="Test it on corrupted inputs and on outliers too.")
+]
+Source = Annotated[
+    str | None,
+    typer.Option(help="Labelled items of the source domain: what adaptation forgets of it."),
+]
 Label = Annotated[str | None, typer.Option(help="Column of the labels.")]
 Input = Annotated[str | None, typer.Option("--input", help="Column of the texts or image paths.")]
 Group = Annotated[str | None, typer.Option(help="Column whose values must not straddle parts.")]

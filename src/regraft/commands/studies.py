@@ -11,6 +11,7 @@ from regraft.commands.options import (
     AllowBad,
     Backbones,
     Budget,
+    ClassWeights,
     Data,
     Group,
     Home,
@@ -18,6 +19,7 @@ from regraft.commands.options import (
     Json,
     Label,
     LabelBudget,
+    LabelBudgets,
     Memory,
     Metric,
     OneBackbone,
@@ -25,7 +27,9 @@ from regraft.commands.options import (
     Quiet,
     Report,
     ReportBy,
+    Robustness,
     Seeds,
+    Source,
     Target,
     Time,
     Trust,
@@ -53,13 +57,11 @@ def run(
     group: Group = None,
     time: Time = None,
     report_by: ReportBy = None,
-    class_weights: Annotated[
-        str | None, typer.Option(help="'balanced': each class counts the same in the loss.")
-    ] = None,
+    class_weights: ClassWeights = None,
     label_budget: LabelBudget = None,
-    label_budgets: Annotated[
-        str | None, typer.Option(help="Labels per class of the efficiency curve: 1,2,5,10.")
-    ] = None,
+    label_budgets: LabelBudgets = None,
+    robustness: Robustness = False,
+    source: Source = None,
     name: Annotated[str | None, typer.Option(help="A name to find the study by.")] = None,
     report: Report = None,
     allow_bad: AllowBad = False,
@@ -94,6 +96,8 @@ def run(
         "seeds": seeds,
         "label_budget": label_budget,
         "label_budgets": _numbers(label_budgets),
+        "robustness": robustness or None,
+        "source": source,
         "name": name,
     }
     check_form(report)
@@ -131,6 +135,7 @@ def plan(
     group: Group = None,
     time: Time = None,
     label_budget: LabelBudget = None,
+    robustness: Robustness = False,
     allow_bad: AllowBad = False,
     trust_remote_code: Trust = False,
     home: Home = None,
@@ -159,6 +164,7 @@ def plan(
         "budget": budget,
         "protocols": protocol,
         "label_budget": label_budget,
+        "robustness": robustness or None,
     }
     study = _study(data, given, task, home, trusted=trust_remote_code)
     shows = detectable(len(study.pool.sealed), n_seeds=study.spec.seeds)
@@ -169,7 +175,7 @@ def plan(
     cells = (
         (
             row["title"],
-            row["learning_rates"] if row["runs"] else "skip",
+            (row["learning_rates"] or "") if row["runs"] else "skip",
             duration(row["seconds"]) if row["runs"] else "",
             size(row["peak_memory_bytes"]) if row["runs"] else "",
             row["reason"],
@@ -249,6 +255,8 @@ def _study(
     said_of_task = {key: value for key, value in task.items() if value is not None}
     if data.endswith(SUFFIXES):
         asked = resolved(read_study(Path(data)))
+        if asked.get("robustness"):  # the file says how; the option only whether
+            said.pop("robustness", None)
     else:
         asked = {"task": {"data": data}}
         if "backbones" not in said:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, SerializerFunctionWrapHandler, field_validator, model_serializer
 
 from regraft.config.loading import read_yaml, validate
 from regraft.config.protocol import SUFFIXES, ProtocolSpec, ladders, templates
@@ -53,6 +53,30 @@ class TaskSpec(Spec):
     )
 
 
+class RobustnessSpec(Spec):
+    """What the final evaluation asks beyond the sealed part: corrupted inputs, and outliers."""
+
+    severities: list[Annotated[int, Field(ge=1, le=5)]] = Field(
+        default_factory=lambda: [1, 2, 3, 4, 5], min_length=1, description="of each corruption"
+    )
+    items: int = Field(
+        256, ge=8, le=100_000, description="sealed items that are corrupted, at most"
+    )
+    outliers: NonEmpty | None = Field(
+        None, description="images or texts unlike the data; some are made if none are given"
+    )
+    sample_rate: int | None = Field(
+        None, ge=1, description="of arrays that are sounds, per second; others are not corrupted"
+    )
+
+    @field_validator("severities")
+    @classmethod
+    def _increasing(cls, value: list[int]) -> list[int]:
+        if sorted(set(value)) != value:
+            raise ValueError("severities must increase")
+        return value
+
+
 class StudySpec(Spec):
     """One question under one budget."""
 
@@ -76,6 +100,26 @@ class StudySpec(Spec):
     )
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     name: str = ""
+    robustness: RobustnessSpec | None = Field(
+        None, description="true, or what to ask of corrupted inputs and outliers; off by default"
+    )
+    source: NonEmpty | None = Field(
+        None, description="labelled items of the source domain: what was forgotten of it"
+    )
+
+    @field_validator("robustness", mode="before")
+    @classmethod
+    def _on_or_off(cls, value: object) -> object:
+        if isinstance(value, bool):
+            return {} if value else None
+        return value
+
+    @model_serializer(mode="wrap")
+    def _what_is_on(self, plain: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out what is off: a study without it stays the study that it was."""
+        written: dict[str, Any] = plain(self)
+        off = {name for name in ("robustness", "source") if getattr(self, name) is None}
+        return {name: value for name, value in written.items() if name not in off}
 
     @field_validator("backbones")
     @classmethod
@@ -118,12 +162,14 @@ def located(
         ConfigError: A protocol is unknown, or its file is missing.
     """
     places = protocol_places or ["protocols"] * len(spec.protocols)
-    data = spec.task.data
-    if data != IN_MEMORY and not data.startswith(EMBEDDED):
-        data = _beside(base, data)
+    robustness, source = spec.robustness, spec.source
+    if robustness is not None and robustness.outliers is not None:
+        robustness = robustness.model_copy(update={"outliers": _beside(base, robustness.outliers)})
     return spec.model_copy(
         update={
-            "task": spec.task.model_copy(update={"data": data}),
+            "task": spec.task.model_copy(update={"data": _data_beside(base, spec.task.data)}),
+            "robustness": robustness,
+            "source": None if source is None else _data_beside(base, source),
             "backbones": [backbone_beside(base, one) for one in spec.backbones],
             "protocols": [
                 _protocol_beside(base, one, place)
@@ -148,6 +194,11 @@ def _protocol_beside(base: Path, name: str, where: str) -> str:
             where=where,
         )
     return name
+
+
+def _data_beside(base: Path, data: str) -> str:
+    """Make the path of data absolute; data that lies in no file keeps its name."""
+    return data if data == IN_MEMORY or data.startswith(EMBEDDED) else _beside(base, data)
 
 
 def _beside(base: Path, path: str) -> str:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from regraft.backbones.backbone import Backbone
     from regraft.backbones.precision import Precision
     from regraft.engine.stack import Stack
-    from regraft.features.store import ArrayStore, ItemArrays
+    from regraft.features.store import ItemArrays
     from regraft.features.views import View
     from regraft.tasks.splits import Fold
 
@@ -75,7 +75,7 @@ class RunData:
     n_classes: int
     folds: Sequence[Fold]
     rows: np.ndarray[Any, Any]
-    prepared: ArrayStore
+    prepared: ItemArrays
     raw: Callable[[np.ndarray[Any, Any]], Sequence[Any]]
     features: Callable[[], np.ndarray[Any, Any]]
     prefix: Callable[[int], ItemArrays | None]

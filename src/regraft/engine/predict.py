@@ -1,4 +1,4 @@
-"""Logits of what a run left, over any prepared inputs."""
+"""Logits and features of what a run left, over any prepared inputs."""
 
 from __future__ import annotations
 
@@ -27,25 +27,37 @@ def predict_logits(
 
     Labels and folds of the job's data are not looked at.
     """
+    return predict_with_features(job, state)[0]
+
+
+def predict_with_features(
+    job: Job, state: Mapping[str, torch.Tensor | np.ndarray[Any, Any]]
+) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any] | None]:
+    """Return logits (n, C) and the pooled features (n, width) that they are made of, float32.
+
+    The features are those of the adapted backbone; None where the protocol reads no backbone.
+    Labels and folds of the job's data are not looked at.
+    """
     value = predictor_kind(job.protocol)
     rows = np.arange(len(job.data.rows))
     if value is None:
         model = build(job, None)
         model.load_state({name: _tensor(tensor) for name, tensor in state.items()})
-        return outputs(job, model, Loader(job), rows, depth=0)[0]
+        return outputs(job, model, Loader(job), rows, depth=0)
     spec = kind_spec("predictor", value, where="predictor")
     kind = load("predictor", value["kind"])
+    features = job.data.features()[job.data.rows] if kind.NEEDS == "features" else None
     data = PredictorData(
         kind=job.data.kind,
         raw=job.data.raw(rows) if kind.NEEDS == "raw" else None,
-        features=job.data.features()[job.data.rows] if kind.NEEDS == "features" else None,
+        features=features,
         labels=job.data.labels,
         n_classes=job.data.n_classes,
         n_train=0,
     )
     arrays = {n.removeprefix("predictor."): np.asarray(t) for n, t in state.items()}
     logits: np.ndarray[Any, Any] = kind.predict(spec, arrays, data)
-    return logits
+    return logits, features
 
 
 def _tensor(value: torch.Tensor | np.ndarray[Any, Any]) -> torch.Tensor:

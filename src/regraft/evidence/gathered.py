@@ -26,6 +26,51 @@ class BudgetPoint:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Predicted:
+    """What an arm says of some items.
+
+    Attributes:
+        logits: Shape (seeds, n, C).
+        features: Pooled features that its first run makes of them, shape (n, width); None where it
+            reads no backbone.
+    """
+
+    logits: np.ndarray[Any, Any]
+    features: np.ndarray[Any, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class HeldUp:
+    """What some arms say of sealed items as they are, of the same corrupted, and of outliers.
+
+    Attributes:
+        rows: Which sealed items, shape (n,); empty where the budget held none.
+        reason: Why these.
+        clean: Of the items as they are, by arm.
+        corrupted: Logits by (corruption, severity), then by arm.
+        outliers: Of outliers, by their name, then by arm.
+        trained: Features of the training items, by arm; `trained_labels` are their classes.
+    """
+
+    rows: np.ndarray[Any, Any]
+    reason: str
+    clean: Mapping[str, Predicted]
+    corrupted: Mapping[tuple[str, int], Mapping[str, Predicted]]
+    outliers: Mapping[str, Mapping[str, Predicted]]
+    trained: Mapping[str, Predicted]
+    trained_labels: np.ndarray[Any, Any]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SourceFeatures:
+    """Features of labelled source items before and after adaptation, by arm, shape (n, width)."""
+
+    labels: np.ndarray[Any, Any]
+    before: Mapping[str, np.ndarray[Any, Any]]
+    after: Mapping[str, np.ndarray[Any, Any]]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Evidence:
     """All that a record is made of.
 
@@ -39,6 +84,8 @@ class Evidence:
         decisions: Recorded decisions, as {seq, key, text}.
         configuration: The resolved study.
         parameters_total: Parameters by backbone index; None stands for no backbone.
+        held_up: Predictions beyond the sealed part, where they were asked for.
+        source: Features of items of the source domain, where some were given.
         test_features: Features of the sealed items by the winner's pretrained backbone (m, width).
         latency: Milliseconds of one item with its interval, where the target asks for it.
         depths: What moved at each depth, by arm, of the finalists that adapted a backbone.
@@ -61,6 +108,8 @@ class Evidence:
     reproduce: Sequence[str]
     openings: int
     parameters_total: Mapping[str, int]
+    held_up: HeldUp | None = None
+    source: SourceFeatures | None = None
     test_features: np.ndarray[Any, Any] | None = None
     latency: Mapping[str, Any] | None = None
     depths: Mapping[str, Sequence[Mapping[str, Any]]] = field(default_factory=dict)

@@ -37,6 +37,7 @@ _NAMES: dict[str, tuple[str, ...]] = {
         "speed_up",
         "time_to_reach",
     ),
+    "detection": ("auroc_interval", "fpr_interval"),
     "dominance": ("aso",),
     "group_gaps": ("gap_change", "gap_interval", "worst_interval"),
     "groups": (
@@ -83,7 +84,7 @@ _NAMES: dict[str, tuple[str, ...]] = {
     "random_features": ("mmd2_rff",),
     "rates": ("rate",),
     "rankings": ("critical_difference", "friedman", "nemenyi"),
-    "robustness": ("corruption_errors",),
+    "robustness": ("corruption_error_intervals", "corruption_errors"),
     "scaling": ("fit_vector_scaling",),
     "selective": ("risk_coverage",),
     "shift": ("cosine_drift", "mmd2_paired", "mmd2_paired_test", "paired_shift"),

@@ -31,6 +31,7 @@ from regraft.report.facts import (
 from regraft.report.failures import failing_slices, sealed_suspects, shown_image
 from regraft.report.figures import (
     confusion,
+    corruptions,
     cost_quality,
     curves,
     depths,
@@ -61,6 +62,7 @@ _PICTURES = (
     depths.picture,
     movement_gain.picture,
     label_efficiency.picture,
+    corruptions.picture,
     risk_coverage.picture,
     slices.picture,
     groups.picture,

@@ -121,6 +121,8 @@ def evidence_of(account: Account) -> Evidence:
         reproduce=_reproduce(account),
         openings=final.openings,
         parameters_total={o.arm.key: _parameters(account, o) for o in account.outcomes},
+        held_up=final.beyond.held_up,
+        source=final.beyond.source,
         test_features=final.benches[account.winner.arm.backbone or 0].features,
         latency=_latency(account),
         depths=_depths(account),

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from regraft.engine.job import Job
 from regraft.engine.predict import predict_logits
 from regraft.evidence.gathered import BudgetPoint
+from regraft.search.beyond import Beyond
+from regraft.search.predicting import run_job
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Mapping, Sequence
@@ -34,6 +35,7 @@ class Final:
         items: The test items with their labels.
         logits: Per arm, shape (seeds, n, C).
         openings: How many studies have opened this sealed part, this one included.
+        beyond: What was asked beyond it, predicted before it was opened.
         seconds: Per arm, what its predictions took.
         benches: The backbones with the sealed inputs.
     """
@@ -41,6 +43,7 @@ class Final:
     items: Items
     logits: Mapping[str, np.ndarray[Any, Any]]
     openings: int
+    beyond: Beyond
     seconds: Mapping[str, float]
     benches: Sequence[Bench]
 
@@ -68,16 +71,8 @@ def run_logits(
     result = ledger.runs.result(run)
     if result is None:
         raise AssertionError(f"run {run} has no result")
-    configuration = ledger.runs.get(run).configuration
-    job = Job(
-        run=run,
-        protocol=protocol,
-        backbone=bench.backbone,
-        data=bench.plain_data(len(task.classes), task.metric),
-        seed=int(configuration["seed"]),
-        precision="fp32",  # as a graft predicts
-        device=configuration["device"],
-    )
+    data = bench.plain_data(len(task.classes), task.metric)
+    job = run_job(ledger, run, protocol=protocol, backbone=bench.backbone, data=data)
     return predict_logits(job, result.load_state())
 
 
@@ -100,6 +95,7 @@ def final_evaluation(
     benches: Sequence[Bench],
     finalists: Sequence[ArmOutcome],
     budget_runs: Sequence[BudgetRun],
+    beyond: Beyond,
 ) -> tuple[Final, list[BudgetPoint]]:
     """Predict the sealed inputs with all that is to be scored; then, once, open the labels.
 
@@ -110,6 +106,7 @@ def final_evaluation(
         benches: The backbones with the sealed inputs.
         finalists: What is scored.
         budget_runs: The runs of the label-efficiency curve.
+        beyond: What was predicted beyond the sealed part.
     """
     logits, seconds = dict[str, np.ndarray[Any, Any]](), dict[str, float]()
     for one in finalists:
@@ -125,4 +122,4 @@ def final_evaluation(
         for (arm, per_class, n), all_scores in grouped.items()
     ]
     openings = ledger.openings.record(task.sealed.digest, study)
-    return Final(task.sealed.open(), logits, openings, seconds, benches), points
+    return Final(task.sealed.open(), logits, openings, beyond, seconds, benches), points

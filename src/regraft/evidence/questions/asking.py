@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Any
 from regraft.evidence.questions import (
     can_it_be_trusted,
     did_it_help,
+    does_it_hold_up,
     for_whom,
     how_many_labels,
     was_it_faster,
     what_moved,
+    what_was_forgotten,
     where_does_it_fail,
 )
 from regraft.evidence.questions.asked import Asked, transferred
@@ -28,7 +30,9 @@ _ASKED = (
     was_it_faster,
     how_many_labels,
     what_moved,
+    what_was_forgotten,
     can_it_be_trusted,
+    does_it_hold_up,
     for_whom,
     where_does_it_fail,
 )

@@ -8,7 +8,7 @@ import numpy as np
 from scipy.stats import rankdata
 
 from regraft.errors import ShapeError
-from regraft.measure.transferability.labelled import Labelled, labelled, thin_svd
+from regraft.measure.transferability.labelled import labelled, thin_svd
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -67,7 +67,23 @@ def parc(
 def knn_transfer(
     features: NDArray[np.floating], labels: NDArray[np.generic], *, k: int = 5
 ) -> float:
-    """Accuracy of leave-one-out k nearest neighbours, in [0, 1], larger is better.
+    """Accuracy of leave-one-out k nearest neighbours (`knn_rights`), larger is better.
+
+    Args:
+        features: Shape (n, d).
+        labels: Shape (n,).
+        k: Neighbours, ≥ 1; at most n − 1 are used.
+
+    Raises:
+        ShapeError: The shapes do not fit, k < 1, or there is a single item or class.
+    """
+    return float(knn_rights(features, labels, k=k).mean())
+
+
+def knn_rights(
+    features: NDArray[np.floating], labels: NDArray[np.generic], *, k: int = 5
+) -> NDArray[np.bool_]:
+    """Return which items leave-one-out k nearest neighbours get right, shape (n,).
 
     Neighbours by the cosine of centred features, each voting with its cosine (not below 0); on
     equal votes the class that sorts first wins. A rotation or a common scale of the features leaves
@@ -85,7 +101,7 @@ def knn_transfer(
     if k < 1:
         raise ShapeError(f"k = {k} neighbours cannot vote. Give k ≥ 1.")
     unit, n = _unit(data.x - data.x.mean(axis=0)), len(data.x)
-    right = 0
+    rights = np.zeros(n, np.bool_)
     for start in range(0, n, _BLOCK):
         rows = np.arange(start, min(start + _BLOCK, n))
         similarity = unit[rows] @ unit.T
@@ -94,19 +110,34 @@ def knn_transfer(
         weight = np.maximum(np.take_along_axis(similarity, nearest, axis=1), 0.0)
         votes = np.zeros((len(rows), data.n_classes))
         np.add.at(votes, (np.arange(len(rows))[:, None], data.classes[nearest]), weight)
-        right += int(np.count_nonzero(votes.argmax(axis=1) == data.classes[rows]))
-    return right / n
+        rights[rows] = votes.argmax(axis=1) == data.classes[rows]
+    return rights
 
 
 def linear_probe(features: NDArray[np.floating], labels: NDArray[np.generic]) -> float:
     """Leave-one-out accuracy of a ridge classifier, the baseline that estimators must beat.
+
+    See `probe_rights`. In [0, 1], larger is better.
+
+    Args:
+        features: Shape (n, d).
+        labels: Shape (n,).
+
+    Raises:
+        ShapeError: The shapes do not fit, or there is a single item or class.
+    """
+    return float(probe_rights(features, labels).mean())
+
+
+def probe_rights(features: NDArray[np.floating], labels: NDArray[np.generic]) -> NDArray[np.bool_]:
+    """Return which items a ridge classifier trained on all others gets right, shape (n,).
 
     Least squares from features and an intercept to one-hot labels, an item predicted without
     itself: with hat matrix H, ŷ_(i) = y_i − (y_i − ŷ_i)/(1 − H_ii). The class is that of the
     largest ŷ_(i) − ȳ_(i) + ȳ: the mean without an item counts against its own class, so that
     features that say nothing would never be right, not even by chance. The penalty, on a grid of 41
     from 1e-8 to 100 times σ_max², is the one of the least leave-one-out squared error; the optimism
-    of choosing it is left in. In [0, 1], larger is better.
+    of choosing it is left in.
 
     Args:
         features: Shape (n, d).
@@ -118,7 +149,7 @@ def linear_probe(features: NDArray[np.floating], labels: NDArray[np.generic]) ->
     data = labelled(features, labels)
     left, values, _ = thin_svd(data.x - data.x.mean(axis=0))
     targets = np.eye(data.n_classes)[data.classes]
-    best, accuracy = np.inf, 0.0
+    best, rights = np.inf, np.zeros(len(data.x), np.bool_)
     variances = (values / values[0]) ** 2 if len(values) else values
     z, mean = left.T @ targets, targets.mean(axis=0)
     without_itself = (len(targets) * mean - targets) / (len(targets) - 1)
@@ -129,8 +160,9 @@ def linear_probe(features: NDArray[np.floating], labels: NDArray[np.generic]) ->
         errors = (targets - fitted) / np.maximum(1.0 - leverage, 1e-12)[:, None]
         loss = float((errors**2).sum())
         if loss < best:
-            best, accuracy = loss, _share_right(targets - errors - without_itself + mean, data)
-    return accuracy
+            said = (targets - errors - without_itself + mean).argmax(axis=1)
+            best, rights = loss, said == data.classes
+    return rights
 
 
 def stratified(
@@ -148,10 +180,6 @@ def stratified(
         for rows in (np.flatnonzero(classes == one) for one in np.unique(classes))
     ]
     return np.sort(np.concatenate(drawn))
-
-
-def _share_right(scores: NDArray[np.float64], data: Labelled) -> float:
-    return float((scores.argmax(axis=1) == data.classes).mean())
 
 
 def _unit(rows: NDArray[np.float64]) -> NDArray[np.float64]:
