@@ -120,7 +120,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--ladder", type=int, default=40, help="labels per class of the ladder")
     parser.add_argument("--scratch-epochs", type=int, default=12)
     parser.add_argument("--seeds", type=int, default=3, help="draws of labels")
-    parser.add_argument("--target", type=float, default=0.75, help="macro-F1 to predict labels for")
+    parser.add_argument("--target", type=float, default=0.9, help="macro-F1 to predict labels for")
     parser.add_argument("--budget", default="20m")
     return parser.parse_args()
 

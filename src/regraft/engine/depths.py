@@ -9,6 +9,7 @@ import torch
 
 from regraft.engine.adapted import build
 from regraft.engine.batches import Loader
+from regraft.features.passes import cached_batches
 from regraft.protocols.peft_folder import lora_deltas
 
 if TYPE_CHECKING:
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from regraft.engine.adapted import Adapted
     from regraft.engine.job import Job
 
-_BATCH_SIZE = 32
 MOST_DEPTHS = 12
 
 
@@ -48,12 +48,12 @@ def depth_features(
 ) -> dict[int, np.ndarray[Any, Any]]:
     """Return pooled states (n, width of the depth) of some items by depth, float32.
 
-    Batches depend on the items alone: what a frozen block gives is bit by bit the same whatever
-    `backbone` does above it.
+    Batches depend on the items and the job's backbone alone: on one device, what a frozen block
+    gives is bit by bit the same whatever `backbone` does above it.
 
     Args:
         job: The data, how inputs are prepared, and the device.
-        backbone: Pretrained, or as a run adapted it.
+        backbone: Pretrained, or as a run adapted it, on the job's device.
         rows: Rows of the job's data, shape (n,).
         depths: As `looked_at_depths` gives them.
     """
@@ -61,17 +61,17 @@ def depth_features(
     loader, last = Loader(job), backbone.n_blocks
     inner = tuple(depth for depth in depths if depth < last)
     lengths = job.data.prepared.lengths()[job.data.rows[rows]]
-    order = np.argsort(lengths, kind="stable")
+    batches = list(cached_batches(job.backbone, np.arange(len(rows)), lengths, job.device))
     found: dict[int, list[np.ndarray[Any, Any]]] = {depth: [] for depth in depths}
     with torch.no_grad():
-        for start in range(0, len(rows), _BATCH_SIZE):
-            batch = loader.plain(rows[order[start : start + _BATCH_SIZE]], depth=0).inputs
+        for chosen in batches:
+            batch = loader.plain(rows[chosen], depth=0).inputs
             hidden, pooled = backbone.seen(batch, depths=inner, pooled=last in found)
             for depth, one in zip(inner, hidden, strict=True):
                 found[depth].append(_on_host(_pooled(one, batch)))
             if pooled is not None:
                 found[last].append(_on_host(pooled))
-    back = np.argsort(order, kind="stable")
+    back = np.argsort(np.concatenate(batches))
     return {depth: np.concatenate(parts)[back] for depth, parts in found.items()}
 
 

@@ -62,7 +62,9 @@ def moved_depths(
         model = adapted_with(job, result.load_state())
         depths = looked_at_depths(bench.backbone)
         if place not in before:
-            before[place] = depth_features(job, bench.backbone, rows, depths)
+            pretrained = bench.backbone.copy()
+            pretrained.module.to(job.device)
+            before[place] = depth_features(job, pretrained, rows, depths)
         moved = depth_movement(
             before[place],
             depth_features(job, model.backbone, rows, depths),

@@ -123,4 +123,11 @@ def _title(arm: Mapping[str, Any], quantity: str) -> str:
     n, p = arm["movement"].get("n"), _p(arm)
     text = "unbiased linear CKA" if quantity == "cka" else f"paired, unbiased MMD², p = {p}"
     counted = "" if n is None else f"; n = {words.count(n)}"
-    return f"{text}{counted}; 1 seed; {words.POINT}"
+    ends = words.interval_text(_shift(arm)) if quantity == "mmd2" else ""
+    spread = f"95 % interval {ends}" if ends else words.POINT
+    return f"{text}{counted}; 1 seed; {spread}"
+
+
+def _shift(arm: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the ends of MMD²; records of old have none."""
+    return {"low": arm["movement"].get("low"), "high": arm["movement"].get("high")}
