@@ -147,8 +147,7 @@ def plan(
     """
     from regraft.evidence.task_card import detectable
     from regraft.report.facts import detectable_fact
-    from regraft.report.words import size
-    from regraft.terminal import duration, table
+    from regraft.terminal import table
     from regraft.verbs import plan_study
 
     task = {
@@ -172,19 +171,21 @@ def plan(
     if as_json:
         print_json({"plan": rows, "detectable": shows})
         return
-    cells = (
-        (
-            row["title"],
-            (row["learning_rates"] or "") if row["runs"] else "skip",
-            duration(row["seconds"]) if row["runs"] else "",
-            size(row["peak_memory_bytes"]) if row["runs"] else "",
-            row["reason"],
-        )
-        for row in rows
-    )
-    out.print(table("Plan", ("protocol", "rates", "about", "memory", "why"), cells))
+    heads = ("protocol", "rates", "about", "memory", "why")
+    out.print(table("Plan", heads, (_plan_cells(row) for row in rows)))
     if (fact := detectable_fact(shows)) is not None:
         say(f"{fact.name}: {fact.value} ({fact.note})")
+
+
+def _plan_cells(row: dict[str, Any]) -> tuple[str, ...]:
+    """Return what the plan shows of one row; what follows the ladder has no learning rates."""
+    from regraft.report.words import size
+    from regraft.terminal import duration
+
+    if not row["runs"]:
+        return (row["title"], "skip", "", "", row["reason"])
+    rates, memory = row["learning_rates"] or "", size(row["peak_memory_bytes"])
+    return (row["title"], str(rates), duration(row["seconds"]), memory, row["reason"])
 
 
 def inspect(
