@@ -170,3 +170,12 @@ def test_the_protocol_schema_spells_out_every_kind() -> None:
 def test_the_study_schema_takes_durations_as_text() -> None:
     budget = study_schema()["properties"]["budget"]
     assert {"type": "string"} in budget["anyOf"]
+
+
+def test_what_is_off_is_no_part_of_a_study_that_was_written_before_it_existed() -> None:
+    plain = {"task": {"data": "x"}, "backbones": ["zoo:glyphs"]}
+    written = resolved(StudySpec.model_validate(plain))
+    assert not {"robustness", "source"} & set(written)
+    assert "report_by" not in written["task"]
+    asked = {**plain, "task": {"data": "x", "report_by": ["sex"]}}
+    assert resolved(StudySpec.model_validate(asked))["task"]["report_by"] == ["sex"]

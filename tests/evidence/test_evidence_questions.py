@@ -131,3 +131,11 @@ def test_labels_saved_are_read_from_the_curves(metric: str) -> None:
     assert (answer["value"], answer["bound"]) == (pytest.approx(10.0), "exact")
     assert (answer["low"], answer["high"]) == (pytest.approx(10.0), pytest.approx(10.0))
     assert how_many_labels({}, [scratch, lora], "lora", metric) == []
+
+
+def test_gains_over_several_controls_are_corrected_together() -> None:
+    controls = [arm(f"control{i}", WITHOUT_TRANSFER, right=0.8, seed=i) for i in range(8)]
+    lora = arm("lora", CANDIDATE, right=0.84, seed=99)
+    answers = did_it_help(lora, [*controls, lora], TEST, "accuracy")
+    assert all(one["p_adjusted"] >= one["p"] for one in answers)
+    assert all((one["verdict"] == "undecided") == (one["p_adjusted"] >= 0.05) for one in answers)

@@ -162,6 +162,7 @@ def test_movement_grows_with_what_was_done() -> None:
     assert drifts == sorted(drifts)
     assert drifts[0] == 0.0
     assert movement(x[:7], x[:7], seed=0) is None
+    assert movement(x, np.zeros_like(x), seed=0) is None  # the arm died: nothing is defined
 
 
 def test_untrained_arms_have_no_depths(study: Study) -> None:

@@ -52,6 +52,14 @@ class TaskSpec(Spec):
         False, description="go on when more than 1 % of the items are unreadable"
     )
 
+    @model_serializer(mode="wrap")
+    def _what_is_on(self, plain: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out what is off: a study without it stays the study that it was."""
+        written: dict[str, Any] = plain(self)
+        if self.report_by is None:
+            written.pop("report_by", None)
+        return written
+
 
 class RobustnessSpec(Spec):
     """What the final evaluation asks beyond the sealed part: corrupted inputs, and outliers."""

@@ -43,7 +43,8 @@ GLIMPSE = "glimpse"
 
 
 _CHECKPOINT_PAYS = 20
-"""Training goes on for so many times what the last checkpoint took before the next is due."""
+"""Training goes on for so many times what the last checkpoint took before the next is due, but not
+for more than six times what was asked for: who answers the checkpoint may have been away."""
 
 
 class DivergedError(ArithmeticError):
@@ -201,7 +202,7 @@ class Fit:
     def _is_checkpoint_due(self) -> bool:
         least = self._job.checkpoint_seconds
         if least > 0:
-            least = max(least, _CHECKPOINT_PAYS * self._checkpoint_took)
+            least = max(least, min(_CHECKPOINT_PAYS * self._checkpoint_took, 6 * least))
         return self._meter.seconds - self._checkpoint_at >= least
 
     def _step(

@@ -32,19 +32,23 @@ def movement(
     Returns:
         MMD² (paired, unbiased) with its 95 % ends ``low`` and ``high`` and sign-flip ``p``, linear
         ``cka`` (unbiased), and the mean cosine ``drift`` with its ends. None where fewer than 8
-        items were validated; at most 1,000 are looked at.
+        items were validated, or where features do not vary, so that nothing is defined; at most
+        1,000 are looked at.
     """
     if len(before) < _FEWEST:
         return None
     before, after = before[:_LARGEST], after[:_LARGEST]
     shift = paired_shift(before, after, seed=seed)
+    cka = cka_linear(before, after)
+    if not np.isfinite([shift.mmd2, shift.low, shift.high, shift.p, cka]).all():
+        return None
     drift = cosine_drift(before, after)
     return {
         "mmd2": shift.mmd2,
         "low": shift.low,
         "high": shift.high,
         "p": shift.p,
-        "cka": cka_linear(before, after),
+        "cka": cka,
         "drift": _mean(drift[np.isfinite(drift)]),
         "n": shift.n,
         "seeds": 1,
@@ -70,6 +74,8 @@ def depth_movement(
     seed: int,
 ) -> list[dict[str, Any]]:
     """Return what moved at each depth, from the input upwards; empty for fewer than 8 items.
+
+    A depth at which the states do not vary is left out.
 
     Args:
         before: Pooled states of the pretrained backbone by depth, shape (n, width of the depth).

@@ -42,11 +42,12 @@ def metric_warnings(task: Task) -> list[str]:
     share = float(counts.max() / len(labels))
     if task.metric not in _BY_MAJORITY or share < _MOST_SHARE:
         return []
+    reached = 2 * share**2 / (1 + share) if task.metric == "weighted_f1" else share
     most = task.classes[int(counts.argmax())]
     return [
         f"{percent(share)} of the items are {most!r}, so {METRICS[task.metric].title} is "
-        f"{number(share)} for a model that always says so. Judge by --metric balanced_accuracy or "
-        "macro_f1"
+        f"{number(reached)} for a model that always says so. Judge by --metric balanced_accuracy "
+        "or macro_f1"
     ]
 
 
@@ -178,12 +179,8 @@ def _right(logits: NDArray[np.floating[Any]], part: Part) -> NDArray[np.bool_]:
 def _last_loss(arm: ArmEvidence) -> float | None:
     """Return the last training loss of the first repetition, None without several epochs."""
     stages = arm.summaries[0].get("stages") if arm.summaries else None
-    losses = [
-        one["train_loss"]
-        for stage in stages or ()
-        for one in stage["history"]
-        if one["train_loss"] is not None
-    ]
+    history = stages[0]["history"] if stages else ()
+    losses = [one["train_loss"] for one in history if one["train_loss"] is not None]
     return losses[-1] if len(losses) > 1 else None
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from regraft.tasks.corruptions.items import corrupted, corruptions_of, plain_inp
 from regraft.tasks.outliers import built_in, made_outliers
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Container, Mapping, Sequence
 
     from regraft.config.study import RobustnessSpec
     from regraft.ledger.ledger import Ledger
@@ -68,7 +69,8 @@ def held_up(
     ]
     shown = {"": _as_they_are, **{str(one): _corruption(spec, one, seed) for one in cells}}
     shown |= {name: _outliers(name, seed) for name in built_in(inputs.kind)}
-    found = _all_said(predictors, inputs.subset(rows), shown)
+    unspoilt = {"", *built_in(inputs.kind)}
+    found = _all_said(predictors, inputs.subset(rows), shown, unspoilt)
     said = {name: found[name] for name in built_in(inputs.kind)}
     if outliers is not None:
         some = outliers.subset(_drawn(len(outliers), spec.items, seed))
@@ -156,14 +158,23 @@ def _admitted(
 
 
 def _all_said(
-    predictors: Predictors, items: Items, shown: Shown
+    predictors: Predictors,
+    items: Items,
+    shown: Shown,
+    keeps_features: Container[str] | None = None,
 ) -> dict[str, dict[str, Predicted]]:
-    """Return what is said of the items in each form; a part of them is in memory at a time."""
+    """Return what is said of the items in each form; a part of them is in memory at a time.
+
+    Features are kept of the forms named, of all if none are.
+    """
     found: dict[str, list[dict[str, Predicted]]] = {name: [] for name in shown}
     for start in range(0, len(items), AT_ONCE):
         part = plain_inputs(items.subset(range(start, min(start + AT_ONCE, len(items)))))
         for name, make in shown.items():
-            found[name].append(predictors.of(make(part)))
+            said = predictors.of(make(part))
+            if keeps_features is not None and name not in keeps_features:
+                said = {key: replace(one, features=None) for key, one in said.items()}
+            found[name].append(said)
     return {name: joined(parts) for name, parts in found.items()}
 
 

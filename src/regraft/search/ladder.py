@@ -181,6 +181,8 @@ class Ladder:
         ended = recorded(around.ledger, around.study, job.run)
         if ended or not arm.is_trained or job.stack or arm.key not in self._costs:
             return False
+        if job.protocol["unfreeze"] is not None:  # torch would compile anew at every stage
+            return False
         racing = [o for o in self.outcomes if o.arm.role == "candidate" and o.admission.admitted]
         is_raced = outcome in racing and len(self._task.folds) == 1
         n = sum(len(one.admitted_candidates()) for one in racing)

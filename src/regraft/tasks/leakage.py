@@ -25,6 +25,7 @@ _MOST_FEATURE_ROWS = 5_000
 
 # A column beside the input has no business telling the class; an input feature has, and only one
 # that nearly replaces the label is worth a word.
+_MOST_OF_ROWS = 0.2
 _COLUMN, _FEATURE = 0.5, 0.95
 
 _GROUP_WORDS = frozenset(
@@ -113,17 +114,23 @@ def _unnamed_groups(divided: Divided, rows: Rows) -> Iterator[str]:
     for name, values in rows.metadata.items():
         if not _GROUP_WORDS & {word.lower() for word in _WORDS.findall(name)}:
             continue
-        texts = np.array(["" if value is None else str(value).strip() for value in values])
+        texts = np.array(["" if value is None else str(value).strip() for value in values], object)
         known = texts != ""
         shared = np.intersect1d(texts[known & ~is_test], texts[known & is_test])
         touched = int(np.isin(texts[is_test], shared).sum())
-        if len(shared):
+        if len(shared) and _is_fine(texts[known]):
             yield (
                 f"column {name!r} looks like a group: {_count(len(shared), 'value')} "
                 f"({_some(shared[:_NAMED].tolist(), len(shared))}) in training and in test, on "
                 f"{touched} of {int(is_test.sum())} test items. Name it with --group to keep its "
                 "values together"
             )
+
+
+def _is_fine(texts: np.ndarray[Any, Any]) -> bool:
+    """Whether no value is so common that keeping it together would spoil every split."""
+    _, counts = np.unique(texts, return_counts=True)
+    return bool(counts.max() <= _MOST_OF_ROWS * len(texts))
 
 
 def _contradictions(divided: Divided) -> Iterator[str]:

@@ -81,7 +81,8 @@ def telling_columns(
 def coded_values(values: Sequence[object]) -> Array | None:
     """Return a whole number for each value (n,), or None where values hardly repeat."""
     texts = ["" if _is_missing(value) else str(value).strip() for value in values]
-    distinct, codes = np.unique(np.array(texts), return_inverse=True)
+    # of objects: an array of texts pads every one to the longest
+    distinct, codes = np.unique(np.array(texts, dtype=object), return_inverse=True)
     if len(distinct) > _BINS:
         numbers = _numbers(distinct.tolist())
         is_name = len(distinct) > _MOST_DISTINCT * len(texts)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from regraft.evidence.arm import comparison_json
 from regraft.evidence.questions.asked import Answered
 from regraft.evidence.verdict import WITHOUT_TRANSFER
 from regraft.evidence.words import number, signed_percent
-from regraft.measure.comparison import paired_bootstrap
+from regraft.measure.comparison import holm, paired_bootstrap
 from regraft.measure.intervals import interval
 from regraft.measure.metrics import softmax
 
@@ -40,9 +41,10 @@ def did_it_help(
 
     Each has the relative performance gain 100 · s · (m − m_ref) / |m_ref| in percent, s the sign
     of the metric, where the control has something to be a share of (at least 0.05, and an interval
-    that stays off 0), and whether the interval of the difference says that transfer helped or hurt.
+    that stays off 0), and whether p, Holm-corrected over the controls, says that transfer helped or
+    hurt.
     """
-    found = []
+    found: list[tuple[ArmEvidence, Comparison, Interval]] = []
     for one in arms:
         if one.role != WITHOUT_TRANSFER or one.test_logits is None or ours.test_logits is None:
             continue
@@ -57,8 +59,12 @@ def did_it_help(
         theirs = interval(
             metric, softmax(one.test_logits), test.labels, costs=test.costs, seed=test.seed
         )
-        found.append(_gain(ours, one, compared, theirs))
-    return found
+        found.append((one, compared, theirs))
+    adjusted = holm([compared.p for _, compared, _ in found])
+    return [
+        _gain(ours, one, replace(compared, p_adjusted=p), theirs)
+        for (one, compared, theirs), p in zip(found, adjusted, strict=True)
+    ]
 
 
 def _gain(ours: ArmEvidence, control: ArmEvidence, compared: Comparison, of: Interval) -> Answer:
