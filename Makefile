@@ -31,22 +31,23 @@ lint: setup  ## style, types and layers
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 
-PARALLEL = -n auto --dist loadfile --ignore=tests/e2e
+PARALLEL = -n auto --dist loadfile
 
 # The tests run even where lint fails, so that one run tells all; either failing fails. Whole studies
-# run one at a time: what they decide under a budget depends on how fast the machine is.
+# run first and beside each other alone: each computes in one thread, so that they do not slow each
+# other, and what a budget decides depends on how fast the machine is.
 test: setup  ## lint, then the tests
 	@status=0; \
 	$(MAKE) --no-print-directory lint || status=$$?; \
-	$(BIN)/pytest tests/e2e || status=$$?; \
-	$(BIN)/pytest $(PARALLEL) || status=$$?; \
+	$(BIN)/pytest $(PARALLEL) tests/e2e || status=$$?; \
+	$(BIN)/pytest $(PARALLEL) --ignore=tests/e2e || status=$$?; \
 	exit $$status
 
 test-all: setup  ## lint, then all tests, the slow ones included
 	@status=0; \
 	$(MAKE) --no-print-directory lint || status=$$?; \
-	$(BIN)/pytest -m '' tests/e2e || status=$$?; \
-	$(BIN)/pytest -m '' $(PARALLEL) || status=$$?; \
+	$(BIN)/pytest -m '' $(PARALLEL) tests/e2e || status=$$?; \
+	$(BIN)/pytest -m '' $(PARALLEL) --ignore=tests/e2e || status=$$?; \
 	exit $$status
 
 format: setup  ## put the code into the form that lint asks for

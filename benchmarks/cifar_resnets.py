@@ -13,6 +13,7 @@ from torch import nn
 from torch.nn import functional
 
 STAGES = (16, 32, 64)
+CLASSES = 10
 
 
 class Basic(nn.Module):
@@ -59,6 +60,7 @@ class CifarResNet(nn.Module):
                 layers.append(Basic(before, width, stride))
                 before = width
             setattr(self, f"layer{number}", nn.Sequential(*layers))
+        self.linear = nn.Linear(STAGES[-1], CLASSES)
         self.blocks = [f"layer{s}.{i}" for s in (1, 2, 3) for i in range(blocks_per_stage)]
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
@@ -67,6 +69,11 @@ class CifarResNet(nn.Module):
         for number in (1, 2, 3):
             maps = self.get_submodule(f"layer{number}")(maps)
         return maps
+
+    def source_head(self, maps: torch.Tensor) -> torch.Tensor:
+        """Return logits (B, 10) over CIFAR's classes."""
+        logits: torch.Tensor = self.linear(maps.mean((2, 3)))
+        return logits
 
 
 def resnet20() -> CifarResNet:

@@ -42,13 +42,6 @@ fit: {epochs: 8, patience: 8, least_steps: 1}
 """
 
 
-def squeezenet_64() -> Any:
-    """Return the network of the examples for images of 64 x 64 pixels."""
-    module = runpy.run_path(str(ROOT / "examples" / "squeezenet.py"))["squeezenet1_0"]()
-    module.preprocess = {**module.preprocess, "size": 72, "crop": [64, 64]}
-    return module
-
-
 def unpacked(data: Path, folder: Path) -> Path:
     """Write flowers5 as a folder per class, once."""
     if not folder.exists():
@@ -69,7 +62,7 @@ def study(asked: argparse.Namespace) -> Study:
             "metric": "macro_f1",
             "target": f"macro_f1>={asked.target}",
         },
-        "backbones": [f"python:{Path(__file__).resolve()}:squeezenet_64@{weights}"],
+        "backbones": [f"python:{ROOT}/benchmarks/small_squeezenet.py:squeezenet_64@{weights}"],
         "budget": asked.budget,
         "protocols": [str(protocol)],
         "seeds": asked.seeds,

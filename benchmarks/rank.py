@@ -28,6 +28,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from PIL import Image
 from safetensors.torch import save_file
 from scipy.stats import rankdata
@@ -67,7 +68,7 @@ def reference(model: str, data: Path, work: Path) -> str:
     if name == "glyphs":
         factory, weights = "regraft.backbones.zoo.glyphs:build", None
     elif name == "squeezenet":
-        factory = f"{ROOT}/examples/squeezenet.py:squeezenet1_0"
+        factory = f"{ROOT}/benchmarks/small_squeezenet.py:squeezenet_96"
         weights = data / "squeezenet1_0_imagenet" / "squeezenet1_0.safetensors"
     else:
         factory = f"{ROOT}/benchmarks/cifar_resnets.py:{name}"
@@ -125,10 +126,8 @@ def ranked(
     images, labels = train
     items = items_from(images, "image")
     begun = time.perf_counter()
-    candidates = [
-        Candidate(name, Bench(items, load_backbone(one), cache).features)
-        for name, one in models.items()
-    ]
+    benches = {name: Bench(items, load_backbone(one), cache) for name, one in models.items()}
+    candidates = [Candidate(name, one.features, one.source) for name, one in benches.items()]
     passed = time.perf_counter()
     found = rank(candidates, labels, half_samples=half_samples).to_json()
     seconds = {"features": passed - begun, "estimators": time.perf_counter() - passed}
@@ -153,9 +152,12 @@ def fine_tuned(
 
 
 def scores_of(ranking: dict[str, Any], models: list[str]) -> dict[str, np.ndarray[Any, Any]]:
-    """Return the score of each model by estimator; the whole order as minus the mean rank."""
+    """Return the score of each model by estimator; the whole order as minus the mean rank.
+
+    A model without a source head has nan from those that need one.
+    """
     found = {
-        view["name"]: np.array([view["scores"][name] for name in models])
+        view["name"]: np.array([view["scores"].get(name, np.nan) for name in models])
         for view in ranking["estimators"]
         if view["scores"]
     }
@@ -180,7 +182,14 @@ def judged(results: dict[str, Any], models: list[str]) -> dict[str, dict[str, An
             both = [rankdata(scores["static order"]), rankdata(scores["logme"])]
             scores["static order + logme"] = np.sum(both, axis=0)
         for estimator, given in scores.items():
-            rows.setdefault(estimator, {})[name] = judge(given, reached, k=3).to_json()
+            known = ~np.isnan(given)
+            judgement = judge(given[known], reached[known], k=3)
+            rows.setdefault(estimator, {})[name] = {
+                **judgement.to_json(),
+                "models": [
+                    model for model, is_known in zip(models, known, strict=True) if is_known
+                ],
+            }
         chance = [random_order(len(models), seed=seed) for seed in range(ORDERS_OF_CHANCE)]
         rows.setdefault("chance", {})[name] = {
             "weighted_tau": {"value": float(np.mean([weighted_tau(o, reached) for o in chance]))},
@@ -195,6 +204,11 @@ def show(rows: dict[str, dict[str, Any]], sets: list[str]) -> None:
     def mean(one: dict[str, Any], what: str) -> float:
         return float(np.mean([one[name][what]["value"] for name in sets]))
 
+    needed = {name: one[sets[0]].get("models") for name, one in rows.items()}
+    most = max(len(models) for models in needed.values() if models)
+    for name, models in needed.items():
+        if models and len(models) < most:
+            print(f"{name}: of the {len(models)} models that bring a source head")
     print(f"\n| estimator | mean τ | mean regret | {' | '.join(sets)} |")
     print("|---" * (3 + len(sets)) + "|")
 
@@ -222,7 +236,8 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
     parser.add_argument("--protocol", default="full")
     parser.add_argument("--rate", type=float, default=3e-4)
-    parser.add_argument("--epochs", type=int, default=20)
+    parser.add_argument("--epochs", type=int, default=5)
+    parser.add_argument("--threads", type=int, default=os.cpu_count(), help="of torch")
     parser.add_argument("--halves", type=int, default=30, help="half-samples of the ranking")
     return parser.parse_args()
 
@@ -231,7 +246,7 @@ def begun(asked: argparse.Namespace) -> tuple[Path, dict[str, Any]]:
     """Return the file and what it holds of an earlier sitting with the same settings."""
     asked.work.mkdir(parents=True, exist_ok=True)
     path = asked.work / "rank.json"
-    names = ("train", "test", "protocol", "rate", "epochs", "halves", "models")
+    names = ("train", "test", "protocol", "rate", "epochs", "halves", "models", "threads")
     settings = {name: getattr(asked, name) for name in names}
     if not path.exists():
         return path, {"settings": settings, "sets": {}}
@@ -249,6 +264,7 @@ def save(path: Path, state: dict[str, Any]) -> None:
 
 def main() -> None:
     asked = arguments()
+    torch.set_num_threads(asked.threads)
     path, state = begun(asked)
     models = {name: reference(name, asked.data.resolve(), asked.work) for name in asked.models}
     cache = Cache(asked.work / "cache")

@@ -67,6 +67,11 @@ class SqueezeNet(nn.Module):
         maps: torch.Tensor = self.features(images)
         return maps
 
+    def source_head(self, maps: torch.Tensor) -> torch.Tensor:
+        """Return logits (B, 1000) over ImageNet's classes; `regraft rank` asks for them."""
+        logits: torch.Tensor = torch.relu(self.classifier(maps)).mean((2, 3))
+        return logits
+
 
 def squeezenet1_0() -> SqueezeNet:
     """Return the network with random weights; regraft loads the file named after ``@``."""

@@ -93,8 +93,24 @@ def test_source_heads_count_where_every_model_has_one() -> None:
         assert one.source is not None
         assert views["leep"].scores[one.name] == leep(one.source, LABELS)
         assert views["nce"].scores[one.name] == nce(one.source.argmax(axis=1), LABELS)
-    mixed = rank([models[0], models[1], replace(models[2], source=None)], LABELS, half_samples=1)
-    assert [view.note for view in mixed.estimators if not view.scores] == ["no source head"] * 2
+
+
+def test_source_heads_of_some_are_scored_and_do_not_count() -> None:
+    models = three(source=True)
+    models[2] = replace(models[2], source=None)
+    mixed = rank(models, LABELS, half_samples=4)
+    views = {view.name: view for view in mixed.estimators}
+    for name in ("leep", "nce"):
+        view = views.pop(name)
+        assert view.note == "no source head: fair; it does not count"
+        assert set(view.scores) == set(view.ranks) == set(view.low) == {"poor", "good"}
+        assert view.ranks == {"poor": 2.0, "good": 1.0}
+        assert view.stability == 1.0
+    assert views["logme"].note == ""
+    without = rank(three(), LABELS, half_samples=4)
+    assert mixed.places == without.places
+    assert mixed.sentence == without.sentence
+    json.dumps(mixed.to_json(), allow_nan=False)
 
 
 def test_the_same_model_twice_is_a_tie_and_no_order_to_trust() -> None:

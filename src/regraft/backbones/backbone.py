@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable, Mapping
 from contextlib import contextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, final
@@ -12,16 +13,18 @@ import torch
 from torch import nn
 
 from regraft.backbones.blocks import depths, depths_by_execution, stem_parts
-from regraft.errors import ShapeError
+from regraft.errors import BackboneError, ShapeError
 from regraft.hashing import digest_arrays, digest_json
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Sequence
 
     from regraft.backbones.preprocess import Preprocess
     from regraft.backbones.roles import Role
 
 Pooling = Literal["masked_mean", "first_token", "pooler", "output"]
+SourceHead = Callable[[Mapping[str, torch.Tensor]], torch.Tensor]
+"""From a batch to logits over the classes of the source, (B, Z)."""
 
 
 class _PassThrough(nn.Module):
@@ -61,6 +64,8 @@ class Backbone:
         can_cut: Whether prefix and suffix were seen to equal the whole.
         code: Digest of the user's own source that its module comes from; empty for known families.
         token_table: Dotted name of the embedding that token ids index; None where there is none.
+        source_head: The pretrained model with the classifier that it was trained with; None where
+            it brings none. Copies that train have none.
     """
 
     def __init__(
@@ -85,6 +90,7 @@ class Backbone:
         self.can_cut = False
         self.code = ""
         self.token_table: str | None = None
+        self.source_head: SourceHead | None = None
         self.width = 0
         self._fresh = fresh
         self._by_keyword = by_keyword
@@ -235,6 +241,25 @@ class Backbone:
         finally:
             handle.remove()
         return widths[0] if widths else None
+
+    def source_probabilities(self, batch: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        """Return what the source's classifier says of a batch, (B, Z), rows sum to 1.
+
+        Raises:
+            BackboneError: It brings no source head, or what this gives are no logits by item.
+        """
+        if self.source_head is None:
+            raise BackboneError("it brings no source head.", where=self.reference)
+        logits = self.source_head(batch)
+        n = len(next(iter(batch.values())))
+        if not (isinstance(logits, torch.Tensor) and logits.ndim == 2 and len(logits) == n):
+            shape = tuple(getattr(logits, "shape", ()))
+            raise BackboneError(
+                f"its source head gives {shape or type(logits).__name__} for {n} items. Let it "
+                "return logits (items, classes).",
+                where=self.reference,
+            )
+        return logits.float().softmax(dim=1)
 
     def probe_batch(self) -> dict[str, torch.Tensor]:
         """Return a small fixed batch, on the module's device."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import pickle
 from contextlib import contextmanager
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,12 +16,14 @@ from transformers import (
     AutoConfig,
     AutoImageProcessor,
     AutoModel,
+    AutoModelForImageClassification,
+    AutoModelForSequenceClassification,
     AutoTokenizer,
     BitImageProcessorPil,
 )
 from transformers.utils import logging as transformers_logging
 
-from regraft.backbones.backbone import Backbone, Pooling
+from regraft.backbones.backbone import Backbone, Pooling, SourceHead
 from regraft.backbones.blocks import find_blocks
 from regraft.backbones.hub import backbone_folder, read_json
 from regraft.backbones.images import ProcessorPreprocess
@@ -43,6 +46,10 @@ _PROBE_TEXTS = (
 )
 _PROBE_SIZES = ((64, 64), (60, 90))
 _IMAGENET_MEAN, _IMAGENET_STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
+_CLASSIFIERS: dict[str, tuple[str, Any]] = {
+    "text": ("ForSequenceClassification", AutoModelForSequenceClassification),
+    "image": ("ForImageClassification", AutoModelForImageClassification),
+}
 _UNFIT = (ShapeError, RuntimeError, TypeError, ValueError, AttributeError, LookupError)
 
 
@@ -73,6 +80,9 @@ def load_transformers(reference: str, *, trust_remote_code: bool) -> Backbone:
         found += _probe(backbone, config)
         if kind == "text":
             backbone.token_table = _token_table(module)
+        backbone.source_head = _source_head(
+            folder, config, kind, reference, trust_remote_code=trust_remote_code
+        )
     if not backbone.can_cut:
         found.append("prefix and suffix did not equal the whole: it runs uncut")
     backbone.notes = tuple(notes + found)
@@ -120,6 +130,36 @@ def _model(folder: Path, reference: str, *, trust_remote_code: bool) -> tuple[An
         torch.set_rng_state(state)
     _refuse_misfits(reference, report)
     return config, module
+
+
+def _source_head(
+    folder: Path, config: Any, kind: str, reference: str, *, trust_remote_code: bool
+) -> SourceHead | None:
+    """Return the whole classifier that was saved, read when first asked; None where none was."""
+    ending, auto = _CLASSIFIERS[kind]
+    named = [str(one) for one in config.architectures or ()]
+    is_plain = getattr(config, "problem_type", None) in (None, "single_label_classification")
+    if not (any(one.endswith(ending) for one in named) and is_plain and config.num_labels > 1):
+        return None
+
+    @cache
+    def classifier() -> Any:
+        with _quiet():
+            model, report = auto.from_pretrained(
+                folder,
+                config=config,
+                dtype=torch.float32,
+                output_loading_info=True,
+                trust_remote_code=trust_remote_code,
+            )
+        if missing := sorted(report["missing_keys"]):
+            raise BackboneError(
+                f"its classifier cannot be read: {missing[0]} is missing from its weights.",
+                where=reference,
+            )
+        return model.eval()
+
+    return lambda batch: classifier()(**batch).logits
 
 
 def _without_pooler(config: Any) -> dict[str, bool]:

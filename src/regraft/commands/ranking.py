@@ -90,6 +90,9 @@ def _show(ranking: Ranking) -> None:
     out.print(table("Ranking", columns, cells))
     names = [f"{number}." for number, _ in enumerate(ranking.places, 1)]
     out.print(table("Score (rank)", ("estimator", *names, "stable"), _estimator_cells(ranking)))
+    for view in ranking.estimators:
+        if view.scores and view.note:
+            say(f"{view.name}: {view.note}.")
     say(ranking.sentence)
     say(
         f"{ranking.n_items} items, {ranking.n_classes} classes, {ranking.half_samples} "
@@ -102,5 +105,8 @@ def _estimator_cells(ranking: Ranking) -> Iterator[list[Any]]:
         if view.stability is None:
             yield [view.name, *(view.note for _ in ranking.places), ""]
             continue
-        scores = (f"{view.scores[p.name]:.4g} ({view.ranks[p.name]:g})" for p in ranking.places)
+        scores = (
+            f"{view.scores[p.name]:.4g} ({view.ranks[p.name]:g})" if p.name in view.scores else "–"
+            for p in ranking.places
+        )
         yield [view.name, *scores, f"{view.stability:.0%}"]

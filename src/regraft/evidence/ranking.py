@@ -46,7 +46,13 @@ FROM_FEATURES: dict[str, Callable[[NDArray[np.floating], NDArray[np.generic]], f
 }
 """Estimators of one model from its features; ETran, of all together, comes beside them."""
 
-FROM_SOURCE = ("leep", "nce")
+FROM_SOURCE: dict[str, Callable[[NDArray[np.floating], NDArray[np.generic]], float]] = {
+    "leep": leep,
+    "nce": lambda source, labels: nce(source.argmax(axis=1), labels),
+}
+"""Estimators of one model from its source head's probabilities. They count towards the order where
+every candidate brings one."""
+
 _FIRM = (0.9, 0.7)
 _FAIR = (0.6, 0.4)
 
@@ -72,12 +78,12 @@ class EstimatorView:
 
     Attributes:
         name: The estimator.
-        scores: By candidate; empty where the estimator cannot be had, as all below.
-        ranks: By candidate, 1 for the best.
+        scores: By candidate that it can score; empty where it can score none, as all below.
+        ranks: Of these, 1 for the best.
         low: 2.5 % quantile of the rank over half-samples of the items.
         high: 97.5 % quantile.
         stability: Share of the half-samples in which its first candidate is the same; None where
-            the estimator cannot be had.
+            it can score none.
         note: Why it does not count; empty where it does.
     """
 
@@ -181,15 +187,16 @@ def rank(
         for name in FROM_SOURCE
         if name not in scores
     ]
-    places = _places(names, ranks, draws)
-    concordance = kendall_w(np.stack(list(scores.values())))
+    counted = [name for name, one in scores.items() if not np.isnan(one).any()]
+    places = _places(names, *({name: one[name] for name in counted} for one in (ranks, *draws)))
+    concordance = kendall_w(np.stack([scores[name] for name in counted]))
     trust = trust_in(places[0].first, concordance)
     return Ranking(
         places=places,
         estimators=(*views, *missing),
         concordance=concordance,
         trust=trust,
-        sentence=_sentence(places, concordance, trust, n_estimators=len(scores)),
+        sentence=_sentence(places, concordance, trust, n_estimators=len(counted)),
         n_items=len(labels),
         n_classes=len(np.unique(classes)),
         half_samples=half_samples,
@@ -229,16 +236,17 @@ def _names(candidates: Sequence[Candidate], half_samples: int) -> list[str]:
 def _scores(
     candidates: Sequence[Candidate], classes: NDArray[np.intp]
 ) -> dict[str, NDArray[np.float64]]:
-    """Return the score of each candidate by estimator; source heads count where all have one."""
+    """Return the score of each candidate by estimator; nan of one without a source head."""
     found = {
         name: np.array([of(one.features, classes) for one in candidates])
         for name, of in FROM_FEATURES.items()
     }
     found["etran"] = etran([one.features for one in candidates], classes)
-    sources = [one.source for one in candidates if one.source is not None]
-    if len(sources) == len(candidates):
-        found["leep"] = np.array([leep(one, classes) for one in sources])
-        found["nce"] = np.array([nce(one.argmax(axis=1), classes) for one in sources])
+    if any(one.source is not None for one in candidates):
+        for name, of in FROM_SOURCE.items():
+            found[name] = np.array(
+                [np.nan if one.source is None else of(one.source, classes) for one in candidates]
+            )
     return found
 
 
@@ -259,7 +267,7 @@ def _of_half(
 
 
 def _ranks(scores: NDArray[np.float64]) -> NDArray[np.float64]:
-    ranks: NDArray[np.float64] = rankdata(-scores)
+    ranks: NDArray[np.float64] = rankdata(-scores, nan_policy="omit")
     return ranks
 
 
@@ -269,25 +277,29 @@ def _view(
     scores: NDArray[np.float64],
     draws: Sequence[NDArray[np.float64]],
 ) -> EstimatorView:
-    ranks, drawn = _ranks(scores), np.stack(draws)
+    scored = ~np.isnan(scores)
+    ranks, drawn = _ranks(scores)[scored], np.stack(draws)[:, scored]
+    lacking = [name for name, has in zip(names, scored, strict=True) if not has]
 
     def by_name(values: NDArray[np.float64]) -> dict[str, float]:
-        return dict(zip(names, values.tolist(), strict=True))
+        known = (name for name, has in zip(names, scored, strict=True) if has)
+        return dict(zip(known, values.tolist(), strict=True))
 
     return EstimatorView(
         name=estimator,
-        scores=by_name(scores),
+        scores=by_name(scores[scored]),
         ranks=by_name(ranks),
         low=by_name(np.quantile(drawn, 0.025, axis=0)),
         high=by_name(np.quantile(drawn, 0.975, axis=0)),
         stability=float((drawn.argmin(axis=1) == int(ranks.argmin())).mean()),
+        note=f"{NO_SOURCE_HEAD}: {', '.join(lacking)}; it does not count" if lacking else "",
     )
 
 
 def _places(
     names: Sequence[str],
     ranks: dict[str, NDArray[np.float64]],
-    draws: Sequence[dict[str, NDArray[np.float64]]],
+    *draws: dict[str, NDArray[np.float64]],
 ) -> tuple[Place, ...]:
     means = np.mean(list(ranks.values()), axis=0)
     drawn = np.stack([np.mean(list(one.values()), axis=0) for one in draws])

@@ -117,6 +117,32 @@ def features_and_prefixes(
     return _matrix(store, backbone), dict(zip(wanted.depths, prefixes, strict=True))
 
 
+def source_probabilities(
+    cache: Cache, backbone: Backbone, prepared: ArrayStore, *, items: Items
+) -> Pooled | None:
+    """Return what the source's classifier says of the items, shape (n, Z), fp32; None without one.
+
+    A pass of its own, kept like the features: few backbones bring a head, and `rank` alone asks.
+
+    Raises:
+        BackboneError: What the head gives are no logits by item.
+    """
+    if backbone.source_head is None:
+        return None
+
+    def produce() -> Iterator[list[np.ndarray[Any, Any]]]:
+        device = _device(backbone)
+        for start in range(0, len(items), _DECODED_AT_ONCE):
+            rows = np.arange(start, min(start + _DECODED_AT_ONCE, len(items)))
+            batch = backbone.preprocess.collate(prepared.gather(rows))
+            with torch.inference_mode():
+                batch = {name: tensor.to(device) for name, tensor in batch.items()}
+                yield list(backbone.source_probabilities(batch).cpu().numpy())
+
+    store = cache.array_store(_key(backbone, items, "source", "fp32"), len(items), produce)
+    return np.array(store.matrix(), np.float32)
+
+
 def has_features(
     cache: Cache, backbone: Backbone, *, items: Items, precision: Precision = "fp32"
 ) -> bool:

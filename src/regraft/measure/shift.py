@@ -23,7 +23,8 @@ def mmd2_paired(before: NDArray[np.floating], after: NDArray[np.floating]) -> fl
 
     The paired U-statistic: i = j is left out of the cross term too, so that no change gives exactly
     0. Both are standardised by `before`; the kernel is the mean of Gaussians of 0.5, 1 and 2 times
-    the median pairwise distance of the pooled rows. May be slightly negative.
+    the median pairwise distance of the pooled rows. May be slightly negative; nan where a feature
+    is not finite.
 
     Args:
         before: Shape (n, d), n ≥ 2.
@@ -127,7 +128,8 @@ def paired_shift(
 def cosine_drift(before: NDArray[np.floating], after: NDArray[np.floating]) -> NDArray[np.float64]:
     """Return 1 − cos of the angle between each item's features before and after, in [0, 2].
 
-    Exactly 0 where an item's features are the same; nan where only one of the two is all zeros.
+    Exactly 0 where an item's features are the same; nan where only one of the two is all zeros, or
+    where one is not finite.
 
     Args:
         before: Shape (n, d).
@@ -141,7 +143,8 @@ def cosine_drift(before: NDArray[np.floating], after: NDArray[np.floating]) -> N
         [0.0, 1.0]
     """
     _check_paired(before, after)
-    x, y = before.astype(np.float64), after.astype(np.float64)
+    finite = np.isfinite(before).all(axis=1) & np.isfinite(after).all(axis=1)
+    x, y = (np.where(finite[:, None], one.astype(np.float64), np.nan) for one in (before, after))
     norms = np.linalg.norm(x, axis=1) * np.linalg.norm(y, axis=1)
     cosine = np.full(len(x), np.nan)
     np.divide((x * y).sum(axis=1), norms, out=cosine, where=norms > 0)
@@ -159,6 +162,8 @@ def _sign_flip_p(terms: NDArray[np.float64], *, permutations: int, seed: int) ->
 
 def _pair_terms(before: NDArray[np.floating], after: NDArray[np.floating]) -> NDArray[np.float64]:
     """Return h_ij = k(x_i,x_j) + k(y_i,y_j) − k(x_i,y_j) − k(y_i,x_j) with diagonal 0, (n, n)."""
+    if not (np.isfinite(before).all() and np.isfinite(after).all()):
+        return np.full((len(before), len(before)), np.nan)
     mean, deviation = before.mean(axis=0), before.std(axis=0)
     units = np.where(deviation > 1e-8, deviation, 1.0)
     x, y = (before - mean) / units, (after - mean) / units

@@ -17,6 +17,7 @@ from regraft.features.table import (
     has_features,
     prefix_activations,
     prepare_inputs,
+    source_probabilities,
 )
 from regraft.features.views import View, ViewInputs
 from regraft.tasks.items import Decoded
@@ -87,6 +88,11 @@ class Bench:
             logger.warning("prefixes are computed at each step: %s", error)
             self._prefixes |= dict.fromkeys(depths, str(error))
             return self._pass([])
+
+    @cached_property
+    def source(self) -> np.ndarray[Any, Any] | None:
+        """What the source's classifier says of the items, (n, Z); None where it brings none."""
+        return source_probabilities(self._cache, self.backbone, self.prepared, items=self.items)
 
     def expect(self, depths: Iterable[int]) -> None:
         """Note depths whose prefixes will be asked for, beside those noted before."""

@@ -32,8 +32,8 @@ def rank_backbones(
     """Order backbones by their pooled features of the task's labelled items, best first.
 
     The sealed part is not read. Features come through the cache, so a study on all items that
-    follows does not compute them again. No backbone brings its source head, so LEEP and NCE are
-    not among the estimators.
+    follows does not compute them again. LEEP and NCE score the backbones that bring their source
+    head.
 
     Args:
         task: The task.
@@ -56,9 +56,10 @@ def rank_backbones(
     items = task.development
     items = items.subset(rows_to_rank(items.labels, most=most_items, seed=seed))
     cache = Cache(Ledger.open(home).home / "cache")
+    benches = [Bench(items, backbone, cache) for backbone in backbones]
     candidates = [
-        Candidate(reference, Bench(items, backbone, cache).features)
-        for reference, backbone in zip(references, backbones, strict=True)
+        Candidate(reference, bench.features, bench.source)
+        for reference, bench in zip(references, benches, strict=True)
     ]
     return rank(candidates, items.labels, half_samples=half_samples, seed=seed)
 

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from regraft.search.race import Runner
     from regraft.search.surroundings import Surroundings
 
-_PASSES = 4
+_PASSES = 6
 _ENOUGH_SECONDS = 0.5
 """Each way is timed so often, the first time only to warm up; twice where that takes so long."""
 
@@ -163,13 +163,14 @@ def _measure(job: Job, n: int) -> tuple[float, float]:
             batch=lambda _, at: loader.training(rows, depth=at, draw=(stage.name, 0, 0)),
             parameters=model.trained(),
         )
-        alone = _fastest(
-            lambda: objective.accumulate(member.batch(0, depth), len(rows)), model, job.device
+        ways = (
+            lambda: objective.accumulate(member.batch(0, depth), len(rows)),
+            lambda: member.take_gradient(depth),
         )
         try:
             with warnings.catch_warnings():
                 warnings.filterwarnings("error", message=_NO_RULE)
-                together = _fastest(lambda: member.take_gradient(depth), model, job.device)
+                alone, together = _fastest(ways, model, job.device)
         except (RuntimeError, ValueError, UserWarning) as error:  # no rule, random numbers, memory
             raise _AloneError(str(error)) from error
     return n * alone, together
@@ -184,14 +185,22 @@ def _check(model: Adapted) -> None:
         raise _AloneError("nothing trains")
 
 
-def _fastest(run: Callable[[], Any], model: Adapted, device: str) -> float:
-    seconds = list[float]()
-    while len(seconds) < 2 or (len(seconds) < _PASSES and sum(seconds) < _ENOUGH_SECONDS):
-        started = time.perf_counter()
-        run()
-        if device.startswith("cuda"):
-            torch.cuda.synchronize()
-        seconds.append(time.perf_counter() - started)
-        for _, parameter in model.named_parameters():
-            parameter.grad = None
-    return min(seconds[1:])
+def _fastest(ways: Sequence[Callable[[], Any]], model: Adapted, device: str) -> tuple[float, ...]:
+    """Return the least seconds of each way, timed in turn: other work on the machine slows all."""
+    seconds: list[tuple[float, ...]] = []
+    while len(seconds) < 2 or (
+        len(seconds) < _PASSES and sum(map(sum, seconds)) < len(ways) * _ENOUGH_SECONDS
+    ):
+        seconds.append(tuple(_timed(way, model, device) for way in ways))
+    return tuple(min(took) for took in zip(*seconds[1:], strict=True))
+
+
+def _timed(way: Callable[[], Any], model: Adapted, device: str) -> float:
+    started = time.perf_counter()
+    way()
+    if device.startswith("cuda"):
+        torch.cuda.synchronize()
+    took = time.perf_counter() - started
+    for _, parameter in model.named_parameters():
+        parameter.grad = None
+    return took
