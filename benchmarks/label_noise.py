@@ -161,7 +161,7 @@ def summed_up(table: list[dict[str, Any]]) -> None:
 def main() -> None:
     """Plant wrong labels, look for them, print what was found."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--work", type=Path, required=True)
+    parser.add_argument("--work", type=Path, default=ROOT / "out" / "label_noise")
     parser.add_argument("--data", type=Path, default=DATA)
     parser.add_argument("--only", nargs="+", default=SETS, choices=SETS)
     parser.add_argument("--draws", type=int, default=5)

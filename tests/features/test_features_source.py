@@ -111,15 +111,44 @@ def test_an_encoder_and_a_regressor_bring_no_head(tmp_path: Path) -> None:
         one.backbone.source_probabilities(one.backbone.probe_batch())
 
 
-def test_a_classifier_without_its_weights_is_refused_when_asked(tmp_path: Path) -> None:
+def without(folder: Path, prefix: str, *, times: float = 0.0) -> None:
+    """Take tensors out of a saved model, or multiply them."""
+    state = {
+        name: tensor * times if name.startswith(prefix) else tensor
+        for name, tensor in load_file(folder / "model.safetensors").items()
+        if times or not name.startswith(prefix)
+    }
+    save_file(state, folder / "model.safetensors", metadata={"format": "pt"})
+
+
+def test_a_classifier_saved_without_its_weights_is_no_source_head(tmp_path: Path) -> None:
     reference = save_classifier(tmp_path / "vit", "vit")
-    weights = tmp_path / "vit" / "model.safetensors"
-    kept = {n: t for n, t in load_file(weights).items() if not n.startswith("classifier")}
-    save_file(kept, weights, metadata={"format": "pt"})
+    without(tmp_path / "vit", "classifier")
     one = bench(reference, images(), "image", tmp_path / "cache")
     assert one.features.shape == (N, 16)
+    assert one.source is None
+    assert "without the classifier's weights" in " ".join(one.backbone.notes)
+
+
+def test_a_classifier_that_lacks_a_part_is_refused_when_asked(tmp_path: Path) -> None:
+    reference = save_classifier(tmp_path / "vit", "vit")
+    without(tmp_path / "vit", "classifier.bias")
+    one = bench(reference, images(), "image", tmp_path / "cache")
     with pytest.raises(BackboneError, match=r"vit: its classifier cannot be read: classifier\."):
         _ = one.source
+
+
+def test_classifiers_on_one_encoder_do_not_share_what_they_said(tmp_path: Path) -> None:
+    for name, times in (("plain", 1.0), ("sharp", 50.0)):
+        save_classifier(tmp_path / name, "vit")
+        without(tmp_path / name, "classifier", times=times)
+    plain, sharp = (
+        bench(str(tmp_path / name), images(), "image", tmp_path / "cache").source
+        for name in ("plain", "sharp")
+    )
+    assert plain is not None
+    assert sharp is not None
+    assert sharp.max(axis=1).mean() > plain.max(axis=1).mean() + 0.05
 
 
 def write_plain(folder: Path, gives: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, final
 
@@ -23,8 +24,19 @@ if TYPE_CHECKING:
     from regraft.backbones.roles import Role
 
 Pooling = Literal["masked_mean", "first_token", "pooler", "output"]
-SourceHead = Callable[[Mapping[str, torch.Tensor]], torch.Tensor]
-"""From a batch to logits over the classes of the source, (B, Z)."""
+
+
+@dataclass(frozen=True, slots=True)
+class SourceHead:
+    """The classifier that a backbone was pretrained with.
+
+    Attributes:
+        logits: From a batch to logits over the classes of the source, (B, Z).
+        digest: Returns a digest of what it adds to the backbone's own tensors and code.
+    """
+
+    logits: Callable[[Mapping[str, torch.Tensor]], torch.Tensor]
+    digest: Callable[[], str]
 
 
 class _PassThrough(nn.Module):
@@ -250,7 +262,7 @@ class Backbone:
         """
         if self.source_head is None:
             raise BackboneError("it brings no source head.", where=self.reference)
-        logits = self.source_head(batch)
+        logits = self.source_head.logits(batch)
         n = len(next(iter(batch.values())))
         if not (isinstance(logits, torch.Tensor) and logits.ndim == 2 and len(logits) == n):
             shape = tuple(getattr(logits, "shape", ()))

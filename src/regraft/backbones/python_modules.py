@@ -132,7 +132,8 @@ def _source_head(module: nn.Module) -> SourceHead | None:
     head = getattr(module, "source_head", None)
     if not callable(head):
         return None
-    return lambda batch: head(module(*batch.values()))
+    # Its tensors are the module's, its code the module's file: both are the backbone's identity.
+    return SourceHead(lambda batch: head(module(*batch.values())), digest=str)
 
 
 def _preprocess(module: nn.Module, reference: str) -> tuple[Preprocess, list[str]]:

@@ -30,7 +30,7 @@ from regraft.backbones.images import ProcessorPreprocess
 from regraft.backbones.preprocess import Preprocess, TextPreprocess
 from regraft.backbones.roles import find_roles
 from regraft.errors import BackboneError, ShapeError
-from regraft.hashing import digest_json
+from regraft.hashing import digest_arrays, digest_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -61,7 +61,7 @@ def load_transformers(reference: str, *, trust_remote_code: bool) -> Backbone:
     """
     folder, notes = backbone_folder(reference)
     with _quiet():
-        config, module = _model(folder, reference, trust_remote_code=trust_remote_code)
+        config, module, unused = _model(folder, reference, trust_remote_code=trust_remote_code)
         kind = _kind(module, reference)
         if kind == "text":
             preprocess, found = _text(folder, config, module, reference)
@@ -80,9 +80,13 @@ def load_transformers(reference: str, *, trust_remote_code: bool) -> Backbone:
         found += _probe(backbone, config)
         if kind == "text":
             backbone.token_table = _token_table(module)
-        backbone.source_head = _source_head(
-            folder, config, kind, reference, trust_remote_code=trust_remote_code
-        )
+        if _is_classifier(config, kind):
+            if any(not name.startswith("pooler.") for name in unused):
+                backbone.source_head = _source_head(
+                    folder, config, kind, reference, trust_remote_code=trust_remote_code
+                )
+            else:
+                found.append("it was saved as a classifier, without the classifier's weights")
     if not backbone.can_cut:
         found.append("prefix and suffix did not equal the whole: it runs uncut")
     backbone.notes = tuple(notes + found)
@@ -104,7 +108,10 @@ def _quiet() -> Iterator[None]:
             transformers_logging.enable_progress_bar()  # type: ignore[no-untyped-call]
 
 
-def _model(folder: Path, reference: str, *, trust_remote_code: bool) -> tuple[Any, nn.Module]:
+def _model(
+    folder: Path, reference: str, *, trust_remote_code: bool
+) -> tuple[Any, nn.Module, list[str]]:
+    """Return configuration, encoder, and the names of the weights that it does not use."""
     state = torch.get_rng_state()
     torch.default_generator.manual_seed(0)  # what a checkpoint lacks and nothing reads is random
     try:
@@ -129,18 +136,22 @@ def _model(folder: Path, reference: str, *, trust_remote_code: bool) -> tuple[An
     finally:
         torch.set_rng_state(state)
     _refuse_misfits(reference, report)
-    return config, module
+    return config, module, [name.removeprefix("model.") for name in report["unexpected_keys"]]
+
+
+def _is_classifier(config: Any, kind: str) -> bool:
+    """Whether a whole classifier of one label an item was saved, says the configuration."""
+    ending, _ = _CLASSIFIERS[kind]
+    named = [str(one) for one in config.architectures or ()]
+    is_plain = getattr(config, "problem_type", None) in (None, "single_label_classification")
+    return any(one.endswith(ending) for one in named) and is_plain and config.num_labels > 1
 
 
 def _source_head(
     folder: Path, config: Any, kind: str, reference: str, *, trust_remote_code: bool
-) -> SourceHead | None:
-    """Return the whole classifier that was saved, read when first asked; None where none was."""
-    ending, auto = _CLASSIFIERS[kind]
-    named = [str(one) for one in config.architectures or ()]
-    is_plain = getattr(config, "problem_type", None) in (None, "single_label_classification")
-    if not (any(one.endswith(ending) for one in named) and is_plain and config.num_labels > 1):
-        return None
+) -> SourceHead:
+    """Return the whole classifier that was saved, read when first asked."""
+    _, auto = _CLASSIFIERS[kind]
 
     @cache
     def classifier() -> Any:
@@ -159,7 +170,12 @@ def _source_head(
             )
         return model.eval()
 
-    return lambda batch: classifier()(**batch).logits
+    @cache
+    def digest() -> str:
+        state = classifier().state_dict()
+        return digest_arrays({name: tensor.numpy() for name, tensor in state.items()})
+
+    return SourceHead(lambda batch: classifier()(**batch).logits, digest)
 
 
 def _without_pooler(config: Any) -> dict[str, bool]:

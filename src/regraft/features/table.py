@@ -127,7 +127,8 @@ def source_probabilities(
     Raises:
         BackboneError: What the head gives are no logits by item.
     """
-    if backbone.source_head is None:
+    head = backbone.source_head
+    if head is None:
         return None
 
     def produce() -> Iterator[list[np.ndarray[Any, Any]]]:
@@ -139,7 +140,8 @@ def source_probabilities(
                 batch = {name: tensor.to(device) for name, tensor in batch.items()}
                 yield list(backbone.source_probabilities(batch).cpu().numpy())
 
-    store = cache.array_store(_key(backbone, items, "source", "fp32"), len(items), produce)
+    key = _key(backbone, items, "source", "fp32") | {"head": head.digest()}
+    store = cache.array_store(key, len(items), produce)
     return np.array(store.matrix(), np.float32)
 
 
