@@ -17,12 +17,14 @@ from regraft.errors import ConfigError, DataError, ShapeError
 
 Floats = NDArray[np.floating]
 Transform = Callable[[Floats], None]
+Total = Callable[[Floats], list[float]]
 Bandwidth = float | Sequence[float] | None
 
 WIDTHS = (0.5, 1.0, 2.0)
 MEDIAN_ROWS = 500
 
-_TILE_ROWS = 512
+_TILE_ROWS = 256
+_SUMMED = 1 << 15
 _MOST_THREADS = 8
 # What fits into the second-level cache of one core together with a copy of it.
 _CACHED_BYTES = 1 << 19
@@ -186,25 +188,88 @@ def _raise(tile: Floats, exponent: float) -> None:
         np.multiply(tile, tile, out=tile)
 
 
-def pair_sum(transform: Transform, first: Factors, second: Factors | None = None) -> float:
-    """Return the sum of a kernel over all pairs (i, j) of two samples; of one, over i ≠ j."""
-    symmetric = second is None
+def gaussian_total(widths: Sequence[float]) -> tuple[float, Total]:
+    """Return 1/σ of the widest Gaussian, and what sums the mean over the widths from −½‖·‖²/σ².
+
+    Where a narrower one is the widest's 2^k-th power, as of widths {½, 1, 2}, its sum is that of
+    squares: it is never written down, which leaves little beside the one exponential.
+    """
+    ordered = sorted(widths, reverse=True)
+    powers = [(ordered[0] / narrow) ** 2 for narrow in ordered]
+    if any(frexp(power)[0] != 0.5 for power in powers):
+        scale, transform = gaussian(widths)
+        return scale, summed(transform)
+
+    def total(tile: Floats) -> list[float]:
+        np.exp(tile, out=tile)
+        sums, reached = list[float](), 1.0
+        for power in powers:
+            while 2.0 * reached < power:
+                np.multiply(tile, tile, out=tile)
+                reached *= 2.0
+            sums += _sums(tile, squared=power > reached)
+        return [one / len(ordered) for one in sums]
+
+    return 1.0 / ordered[0], total
+
+
+def summed(transform: Transform) -> Total:
+    """Return what sums a kernel over a tile, from what turns products into the kernel."""
+
+    def total(tile: Floats) -> list[float]:
+        transform(tile)
+        return _sums(tile, squared=False)
+
+    return total
+
+
+def _sums(tile: Floats, *, squared: bool) -> list[float]:
+    """Return numbers that add up to the tile's sum, or to that of its squares."""
+    flat = tile.reshape(-1)
+    ones = np.ones(min(_SUMMED, len(flat)), tile.dtype)
+    # Few at a time: a long sum in 32 bits loses digits, and a long product would wait for threads.
+    parts = [flat[at : at + _SUMMED] for at in range(0, len(flat), _SUMMED)]
+    return [float(part @ (part if squared else ones[: len(part)])) for part in parts]
+
+
+def pair_sum(
+    total: Total, first: Factors, second: Factors | None = None, *, nothing: float = 0.0
+) -> float:
+    """Return the sum of a kernel over all pairs (i, j) of two samples; of one, over i ≠ j.
+
+    Args:
+        total: Sums the kernel over a tile of products, which it may write over.
+        first: Factors of one sample.
+        second: Of the other.
+        nothing: The product of which the kernel is 0, put in place of those of i = j.
+    """
     right = first.right if second is None else second.right
-    weights = np.full(len(right), 2.0 if symmetric else 1.0, right.dtype)
+    buffer = np.empty(min(len(first.left), _TILE_ROWS) * len(right), right.dtype)
     sums: list[float] = []
 
-    def reduce(_: int, part: slice, tile: Floats) -> None:
-        rows = tile[part]
-        transform(rows)
-        counted = weights[: rows.shape[1]].copy()
-        if symmetric:  # both triangles of the diagonal square are there
-            counted[: len(tile)] = 1.0
-            sums.append(-float(np.trace(rows[:, part], dtype=np.float64)))
-        # A row at a time: of a whole matrix the product would wait for its threads.
-        sums.extend(float(row @ counted) for row in rows)
+    def add(rows: slice, columns: slice, times: float) -> None:
+        left, other = first.left[rows], right[columns]
+        if not len(other):
+            return
+        tile = buffer[: len(left) * len(other)].reshape(len(left), len(other))
+        np.matmul(left, other.T, out=tile)
+        if second is None and rows == columns:
+            np.fill_diagonal(tile, nothing)
+        use = partial(_add_part, sums, total, tile, times)
+        in_threads(use, cached_rows(tile))
 
-    for_each_tile(reduce, Factors(first.left, right), symmetric=symmetric)
+    for start in range(0, len(first.left), _TILE_ROWS):
+        rows = slice(start, min(start + _TILE_ROWS, len(first.left)))
+        if second is not None:
+            add(rows, slice(0, len(right)), 1.0)
+        else:
+            add(rows, rows, 1.0)
+            add(rows, slice(rows.stop, len(right)), 2.0)
     return fsum(sums)  # exact, so that the order in which threads came does not matter
+
+
+def _add_part(sums: list[float], total: Total, tile: Floats, times: float, part: slice) -> None:
+    sums.extend([times * one for one in total(tile[part])])
 
 
 def for_each_tile(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from math import sqrt
+from math import inf, sqrt
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -14,6 +14,7 @@ from regraft.measure.kernels import (
     Floats,
     distance_factors,
     gaussian,
+    gaussian_total,
     kernel_matrix,
     pair_sum,
     two_samples,
@@ -72,13 +73,13 @@ def mmd2(
 
 
 def _gaussian(x: Floats, y: Floats, widths: Sequence[float], *, unbiased: bool) -> float:
-    scale, transform = gaussian(widths)
+    scale, total = gaussian_total(widths)
     centre = (x.mean(axis=0) + y.mean(axis=0)) / 2
     first = distance_factors(x, centre=centre, scale=scale)
     second = distance_factors(y, centre=centre, scale=scale)
-    between = pair_sum(transform, first, second) / (len(x) * len(y))
+    between = pair_sum(total, first, second) / (len(x) * len(y))
     within = sum(
-        _mean_within(pair_sum(transform, one), len(one.left), unbiased=unbiased)
+        _mean_within(pair_sum(total, one, nothing=-inf), len(one.left), unbiased=unbiased)
         for one in (first, second)
     )
     return within - 2.0 * between

@@ -14,6 +14,7 @@ from regraft.measure.kernels import (
     distance_factors,
     kernel_matrix,
     pair_sum,
+    summed,
     two_samples,
 )
 from regraft.measure.permutation import PERMUTATIONS, TwoSample, permutation_p, split_sums
@@ -63,7 +64,7 @@ def energy_distance(x: ArrayLike, y: ArrayLike) -> float:
     n, m = len(first), len(second)
     centre = (first.mean(axis=0) + second.mean(axis=0)) / 2
     factors = [distance_factors(one, centre=centre) for one in (first, second)]
-    apart = _distance(*factors)
+    apart = summed(_distance(*factors))
     between = pair_sum(apart, *factors) / (n * m)
     within = pair_sum(apart, factors[0]) / n**2 + pair_sum(apart, factors[1]) / m**2
     return sqrt(max(2.0 * between - within, 0.0))
