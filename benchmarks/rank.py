@@ -234,11 +234,11 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--train", type=int, default=500, help="training items")
     parser.add_argument("--test", type=int, default=500, help="most test items")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
-    parser.add_argument("--protocol", default="full")
-    parser.add_argument("--rate", type=float, default=3e-4)
+    parser.add_argument("--protocol", default=str(ROOT / "benchmarks" / "rank.yaml"))
+    parser.add_argument("--rate", type=float, default=1e-4)
     parser.add_argument("--epochs", type=int, default=5)
     parser.add_argument("--threads", type=int, default=os.cpu_count(), help="of torch")
-    parser.add_argument("--halves", type=int, default=30, help="half-samples of the ranking")
+    parser.add_argument("--halves", type=int, default=10, help="half-samples of the ranking")
     return parser.parse_args()
 
 
