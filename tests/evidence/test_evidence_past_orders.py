@@ -24,11 +24,13 @@ def ranking(order: str, probe: dict[str, float]) -> Ranking:
     return Ranking(places, (view,), 1.0, "firm", "", 100, 2, 30)
 
 
-def study(ledger: Ledger, name: str, data: str, values: dict[str, float]) -> None:
+def study(
+    ledger: Ledger, name: str, data: str, values: dict[str, float], *, metric: str = "accuracy"
+) -> None:
     """Record a study of such backbones; a control without transfer is better than all."""
 
     def arm(key: str, role: str, value: float | None) -> dict[str, Any]:
-        scores = None if value is None else {"accuracy": {"value": value}}
+        scores = None if value is None else {metric: {"value": value}}
         return {"key": key, "role": role, "validation": scores}
 
     arms = [arm("raw", "control_without_transfer", 1.0)]
@@ -39,7 +41,7 @@ def study(ledger: Ledger, name: str, data: str, values: dict[str, float]) -> Non
             arm(f"knn{at}", "control_without_fine_tuning", value - 0.1),
             arm(f"full{at}", "candidate", None),
         ]
-    about = {"data": data, "metric": "accuracy", "backbones": [WHERE[one] for one in values]}
+    about = {"data": data, "metric": metric, "backbones": [WHERE[one] for one in values]}
     ledger.studies.create(f"{name:0<16}", name=name, configuration={})
     record = {"verdict": {"sentence": "x"}, "study": about, "arms": arms}
     ledger.studies.save_record(f"{name:0<16}", record)
@@ -86,3 +88,18 @@ def test_regret_is_known_where_the_task_was_studied(tmp_path: Path) -> None:
     assert [one.regret for one in found.judged] == sorted(regrets.values())
     assert found.judged[0].weighted_tau == pytest.approx(1.0)
     assert "this ranking 0.000" in found.sentence
+
+
+def test_data_studied_by_two_metrics_are_one_task_and_stand_by_the_newest(tmp_path: Path) -> None:
+    ledger = Ledger.open(tmp_path)
+    study(ledger, "one", "one/", {"a": 0.9, "b": 0.8, "c": 0.7})
+    study(ledger, "loss", "one/", {"a": 0.3, "b": 0.1, "c": 0.2}, metric="log_loss")
+    study(ledger, "part", "one/", {"a": 0.9, "c": 0.8}, metric="macro_f1")  # not all of them
+    study(ledger, "here", "here/", {"a": 0.6, "b": 0.9, "c": 0.75})
+    study(ledger, "here-loss", "here/", {"a": 0.1, "b": 0.5, "c": 0.2}, metric="log_loss")
+    found = past_of(ledger, ranking("abc", dict.fromkeys(NAMES, 0.5)), WHERE, "here/")
+    assert found.n_tasks == 1
+    assert found.static_order == {"a": 3.0, "b": 1.0, "c": 2.0}
+    assert "static order of 1 other task in the ledger puts b first" in found.sentence
+    regrets = {one.name: one.regret for one in found.judged}
+    assert (regrets["this ranking"], regrets["static order"]) == pytest.approx((0.0, 0.4))

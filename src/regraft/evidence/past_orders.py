@@ -42,7 +42,7 @@ class Past:
     """What the past knows of some backbones.
 
     Attributes:
-        n_tasks: Other tasks of the ledger on which all of them were studied.
+        n_tasks: Other data of the ledger on which all of them were studied by one metric.
         static_order: Their mean rank on those, by backbone, 1 the best; None without such a task.
         judged: The ranking and three baselines by regret, least first; empty where this task has
             not been studied with all of them.
@@ -63,8 +63,8 @@ def past_of(ledger: Ledger, ranking: Ranking, references: Mapping[str, str], dat
     """Return the baselines that a ranking has to beat, and its regret where that is known.
 
     A backbone reached on a task what its best arm that transfers did on validation. The static
-    order is the mean rank over other tasks: it looks at no data. Chance is the mean over all
-    orders.
+    order is the mean rank over other tasks: it looks at no data. Data are one task, whatever the
+    metric: they stand by what was studied of them last. Chance is the mean over all orders.
 
     Args:
         ledger: Where studies are recorded.
@@ -74,15 +74,14 @@ def past_of(ledger: Ledger, ranking: Ranking, references: Mapping[str, str], dat
     """
     names = [place.name for place in ranking.places]
     reached = _reached(ledger)
-    whole = {
-        task: np.array([values[references[name]] for name in names])
-        for task, values in reached.items()
+    whole = {  # of two metrics on the same data the one studied last stays
+        there: np.array([values[references[name]] for name in names])
+        for (there, _), values in reached.items()
         if all(references[name] in values for name in names)
     }
-    others = [values for (there, _), values in whole.items() if there != data]
-    here = [values for (there, _), values in whole.items() if there == data]
+    others = [values for there, values in whole.items() if there != data]
     order = static_order(np.stack(others)) if others else None
-    judged = _judged(ranking, names, order, here[-1]) if here else ()
+    judged = _judged(ranking, names, order, whole[data]) if data in whole else ()
     return Past(
         n_tasks=len(others),
         static_order=None
