@@ -7,8 +7,9 @@
 often it carries a warning, by metric, by value (near an end, in the middle) and by number of
 items. A cell *holds* within 93 – 97 %; it is *warned* where at least half of its intervals carry a
 warning; else it *misses*. `tests`: how often a test at 0.05 rejects a true null (6 % at most), and
-its power. `planning`: how often the least detectable difference is found (0.8 is promised). One
-process, one thread, seeded: the same command gives the same table.
+its power. `planning`: how often the least detectable difference is found (0.8 is promised).
+`conformal`: how often sets at 0.9 hold the right class, within a point. One process, one thread,
+seeded: the same command gives the same table.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ import numpy as np
 from scipy.stats import t as student
 
 from regraft.measure.comparison import paired_bootstrap
+from regraft.measure.conformal import conformal_sets
 from regraft.measure.dominance import aso
 from regraft.measure.intervals import interval
 from regraft.measure.metrics import METRICS, score, softmax
@@ -297,11 +299,37 @@ def planning(*, quick: bool) -> Iterator[Row]:
             }
 
 
+def conformal(*, quick: bool) -> Iterator[Row]:
+    """Yield how often split-conformal sets hold the right class, over calibration parts."""
+    trials = 400 if quick else 2000
+    for method in ("lac", "aps"):
+        for power in (1.0, 0.5):  # calibrated, overconfident
+            for n in ITEMS:
+                held = np.zeros(trials)
+                for trial in range(trials):
+                    random = np.random.default_rng([n, round(10 * power), trial])
+                    p, labels = calibrated(power, n + 200, random)
+                    sets = conformal_sets(
+                        p[:n], labels[:n], p[n:], alpha=0.1, method=method, seed=trial
+                    )
+                    held[trial] = sets[np.arange(200), labels[n:]].mean()
+                share = float(held.mean())
+                yield {
+                    "what": f"conformal sets, {method}",
+                    "near": "calibrated" if power == 1.0 else "overconfident",
+                    "n": n,
+                    "coverage": share,
+                    "error": float(held.std() / np.sqrt(trials)),
+                    "verdict": "holds" if abs(share - 0.9) <= 0.01 else "misses",
+                }
+
+
 # A further simulation is a further line here: its name is what --only takes.
 SIMULATIONS: dict[str, Callable[..., Iterator[Row]]] = {
     "intervals": intervals,
     "tests": tests,
     "planning": planning,
+    "conformal": conformal,
 }
 
 

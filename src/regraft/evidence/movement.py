@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from regraft.evidence.draws import drawn
 from regraft.measure.shift import cosine_drift, paired_shift
 from regraft.measure.similarity import cka_linear
 from regraft.measure.spreads import mean_ends
@@ -27,7 +28,7 @@ def movement(
     Args:
         before: Pooled features of the pretrained backbone, shape (n, width).
         after: The same items after adaptation, same shape.
-        seed: Seed of the permutations.
+        seed: Of the draw of items and of the permutations.
 
     Returns:
         MMD² (paired, unbiased) with its 95 % ends ``low`` and ``high`` and sign-flip ``p``, linear
@@ -37,7 +38,8 @@ def movement(
     """
     if len(before) < _FEWEST:
         return None
-    before, after = before[:_LARGEST], after[:_LARGEST]
+    rows = drawn(len(before), _LARGEST, seed=seed, name="movement")
+    before, after = before[rows], after[rows]
     shift = paired_shift(before, after, seed=seed)
     cka = cka_linear(before, after)
     if not np.isfinite([shift.mmd2, shift.low, shift.high, shift.p, cka]).all():

@@ -13,8 +13,9 @@ from regraft.engine.depths import (
     weight_changes,
 )
 from regraft.engine.job import Job
+from regraft.evidence.draws import drawn
 from regraft.evidence.movement import depth_movement
-from regraft.seeds import derive, numpy_generator
+from regraft.seeds import derive
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -79,7 +80,7 @@ def moved_depths(
 
 def drawn_rows(rows: np.ndarray[Any, Any], *, seed: int) -> np.ndarray[Any, Any]:
     """Return at most 512 of some rows, drawn by the seed alone, ascending."""
-    chosen = numpy_generator(seed, "depths").permutation(len(rows))[:MOST_ITEMS]
+    chosen = drawn(len(rows), MOST_ITEMS, seed=seed, name="depths")
     return np.sort(rows[chosen])
 
 

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from regraft.evidence.draws import drawn
 from regraft.evidence.gathered import HeldUp, Predicted
 from regraft.evidence.verdict import CANDIDATE, WITHOUT_FINE_TUNING, WITHOUT_TRANSFER
 from regraft.measure.metrics import METRICS
 from regraft.search.predicting import AT_ONCE, Predictors, joined
-from regraft.seeds import derive, numpy_generator
+from regraft.seeds import derive
 from regraft.tasks.corruptions.items import corrupted, corruptions_of, plain_inputs
 from regraft.tasks.outliers import built_in, made_outliers
 
@@ -59,7 +60,7 @@ def held_up(
     arms = held_arms(outcomes, winner, task.metric)
     predictors = Predictors(around.ledger, arms, [b.backbone for b in around.benches], task)
     n, reason = _admitted(around, spec, arms, inputs)
-    rows = _drawn(len(inputs), n, seed)
+    rows = drawn(len(inputs), n, seed=seed, name="items")
     if not len(rows):
         return HeldUp(rows, reason, {}, {}, {}, {}, np.empty(0, np.int64))
     cells = [
@@ -73,7 +74,7 @@ def held_up(
     found = _all_said(predictors, inputs.subset(rows), shown, unspoilt)
     said = {name: found[name] for name in built_in(inputs.kind)}
     if outliers is not None:
-        some = outliers.subset(_drawn(len(outliers), spec.items, seed))
+        some = outliers.subset(drawn(len(outliers), spec.items, seed=seed, name="items"))
         said[GIVEN] = _all_said(predictors, some, {"": _as_they_are})[""]
     trained = task.development.subset(_trained_rows(task, seed))
     usual = _all_said(predictors.first_of_each(), trained, {"": _as_they_are})[""]
@@ -192,16 +193,11 @@ def _outliers(name: str, seed: int) -> Callable[[Items], Items]:
     return lambda plain: made_outliers(plain, name, seed=seed)
 
 
-def _drawn(n: int, most: int, seed: int) -> np.ndarray[Any, Any]:
-    """Return the rows of at most so many of n items, drawn by the seed, in order."""
-    return np.sort(numpy_generator(seed, "items").permutation(n)[:most])
-
-
 def _trained_rows(task: Task, seed: int) -> np.ndarray[Any, Any]:
     """Return rows of items that the arms' weights were trained on."""
     n = len(task.development)
     rows = task.folds[0].train if len(task.folds) == 1 else np.arange(n)
-    chosen: np.ndarray[Any, Any] = rows[_drawn(len(rows), _MOST_TRAINED, seed)]
+    chosen: np.ndarray[Any, Any] = rows[drawn(len(rows), _MOST_TRAINED, seed=seed, name="items")]
     return chosen
 
 
