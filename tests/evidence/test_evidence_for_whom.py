@@ -35,7 +35,7 @@ def asked(ours: np.ndarray[Any, Any], theirs: np.ndarray[Any, Any], **columns: l
     probe = made_arm("probe", WITHOUT_FINE_TUNING, logits_of(theirs))
     evidence = made_evidence([lora, scratch, probe], LABELS, {"sex": SEX, **columns})
     assert evidence.test is not None
-    return Asked(evidence, lora, lora, evidence.test, None)
+    return Asked(evidence, lora, lora, evidence.test, None, {})
 
 
 def rows(question: Asked) -> dict[str, dict[str, Any]]:
@@ -107,5 +107,5 @@ def test_without_columns_nothing_is_asked() -> None:
     lora = made_arm("lora", CANDIDATE, logits_of(LABELS))
     evidence = made_evidence([lora], LABELS, {})
     assert evidence.test is not None
-    found = answered(Asked(evidence, lora, lora, evidence.test, None))
+    found = answered(Asked(evidence, lora, lora, evidence.test, None, {}))
     assert (found.answers, found.figure) == ([], None)

@@ -173,6 +173,14 @@ def test_what_the_budget_did_not_hold_is_said() -> None:
     assert row["n"] == 0
 
 
+def test_no_other_arm_is_told_of_in_the_place_of_one_that_was_not_predicted() -> None:
+    asked = question(held({"probe": PROBE, "scratch": SCRATCH}))
+    assert asked is not None
+    (row,) = asked["answers"]
+    assert row["text"] == "Lora was not shown what is corrupted"
+    assert asked["figure"] is None
+
+
 def test_without_the_key_nothing_is_asked() -> None:
     arms = [made_arm("lora", CANDIDATE, wrong_on(10))]
     keys = [one["key"] for one in asking.answers(made_evidence(arms, LABELS, {}), arms[0], None)]

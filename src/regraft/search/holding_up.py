@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from regraft.evidence.arm import Part
 from regraft.evidence.draws import drawn
 from regraft.evidence.gathered import HeldUp, Predicted
-from regraft.evidence.verdict import CANDIDATE, WITHOUT_FINE_TUNING, WITHOUT_TRANSFER
-from regraft.measure.metrics import METRICS
+from regraft.evidence.questions.asked import best_of, stands_for_transfer, validation_values
+from regraft.evidence.verdict import WITHOUT_FINE_TUNING, WITHOUT_TRANSFER
 from regraft.search.predicting import AT_ONCE, Predictors, joined
 from regraft.seeds import derive
 from regraft.tasks.corruptions.items import corrupted, corruptions_of, plain_inputs
@@ -57,7 +58,7 @@ def held_up(
         winner: Key of the arm that the verdict names.
     """
     seed = derive(around.seed, "robustness")
-    arms = held_arms(outcomes, winner, task.metric)
+    arms = held_arms(outcomes, winner, _values(outcomes, task, seed))
     predictors = Predictors(around.ledger, arms, [b.backbone for b in around.benches], task)
     n, reason = _admitted(around, spec, arms, inputs)
     rows = drawn(len(inputs), n, seed=seed, name="items")
@@ -89,22 +90,26 @@ def held_up(
     )
 
 
-def held_arms(outcomes: Sequence[ArmOutcome], winner: str, metric: str) -> list[ArmOutcome]:
-    """Return the winner, the best that transfers, and the best control of each role, none twice.
+def held_arms(
+    outcomes: Sequence[ArmOutcome], winner: str, values: Mapping[str, float]
+) -> list[ArmOutcome]:
+    """Return the winner, what stands for transfer, and the best control of each role, none twice.
 
-    The best that transfers is looked for only where the winner does not. All are the best on
-    validation.
+    What stands for transfer is the arm of which the evidence will tell, by the same rule.
+
+    Args:
+        outcomes: The finalists.
+        winner: Key of the arm that the verdict names.
+        values: Of each on validation, by key, more is better.
     """
-    chosen = [one for one in outcomes if one.arm.key == winner]
-    wanted = [{WITHOUT_FINE_TUNING}, {WITHOUT_TRANSFER}]
-    if all(one.arm.role == WITHOUT_TRANSFER for one in chosen):
-        wanted.insert(0, {CANDIDATE, WITHOUT_FINE_TUNING})
-    for roles in wanted:
-        own = [one for one in outcomes if one.arm.role in roles]
-        best = max(own, key=lambda one: _value(one, metric), default=None)
-        if best is not None and best not in chosen:
-            chosen.append(best)
-    return chosen
+    roles = {one.arm.key: one.arm.role for one in outcomes}
+    best = [
+        best_of([key for key, own in roles.items() if own == role], values)
+        for role in (WITHOUT_FINE_TUNING, WITHOUT_TRANSFER)
+    ]
+    chosen = dict.fromkeys([winner, stands_for_transfer(roles, winner, values), *best])
+    by_key = {one.arm.key: one for one in outcomes}
+    return [by_key[key] for key in chosen if key is not None]
 
 
 def seconds_per_item(
@@ -201,6 +206,8 @@ def _trained_rows(task: Task, seed: int) -> np.ndarray[Any, Any]:
     return chosen
 
 
-def _value(outcome: ArmOutcome, metric: str) -> float:
-    value = float(outcome.repetitions[0].summary["metrics"][metric])
-    return METRICS[metric].sign * value
+def _values(outcomes: Sequence[ArmOutcome], task: Task, seed: int) -> dict[str, float]:
+    rows = outcomes[0].repetitions[0].arrays["rows"]
+    part = Part(task.development.labels[rows], task.costs, seed)
+    probabilities = {one.arm.key: one.probabilities() for one in outcomes}
+    return validation_values(probabilities, part, task.metric)

@@ -15,9 +15,8 @@ from regraft.evidence.questions import (
     what_was_forgotten,
     where_does_it_fail,
 )
-from regraft.evidence.questions.asked import Asked, transferred
-from regraft.measure.metrics import METRICS, softmax
-from regraft.measure.resampling import mean_score
+from regraft.evidence.questions.asked import Asked, transferred, validation_values
+from regraft.measure.metrics import softmax
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -42,25 +41,15 @@ def answers(
     evidence: Evidence, winner: ArmEvidence, label_curves: Mapping[str, Any] | None
 ) -> list[dict[str, Any]]:
     """Return the questions that a study can answer: key, question, answers, figure."""
-    values = _on_validation(evidence)
+    probabilities = {a.key: softmax(a.logits) for a in evidence.arms if a.logits is not None}
+    values = validation_values(probabilities, evidence.validation, evidence.task.metric)
     ours = transferred(evidence.arms, winner.key, values)
     if evidence.test is None or ours is None:
         return []
-    asked = Asked(evidence, winner, ours, evidence.test, label_curves)
+    asked = Asked(evidence, winner, ours, evidence.test, label_curves, values)
     found = [(one.KEY, one.QUESTION, one.answered(asked)) for one in _ASKED]
     return [
         {"key": key, "question": question, "answers": one.answers, "figure": one.figure}
         for key, question, one in found
         if one.answers
     ]
-
-
-def _on_validation(evidence: Evidence) -> dict[str, float]:
-    """Return the metric of each arm on validation, more is better."""
-    metric, validation = evidence.task.metric, evidence.validation
-    return {
-        arm.key: METRICS[metric].sign
-        * mean_score(metric, softmax(arm.logits), validation.labels, costs=validation.costs)
-        for arm in evidence.arms
-        if arm.logits is not None
-    }

@@ -69,14 +69,14 @@ def answered(asked: Asked) -> Answered:
         return Answered([_none(held.reason)])
     part = Part(asked.test.labels[held.rows], asked.test.costs, asked.test.seed)
     arms = [one for one in asked.evidence.arms if one.key in held.clean]
-    ours = next((one for one in arms if one.key == asked.ours.key), None)
-    ours = ours or next(one for one in arms if one.role != WITHOUT_TRANSFER)
-    winner = next((one for one in arms if one.key == asked.winner.key), ours)
+    missing = [one for one in (asked.ours, asked.winner) if one.key not in held.clean]
+    if missing:  # of no other arm is it told in its place
+        return Answered([_none(f"{missing[0].title} was not shown what is corrupted")])
     found, figure = [], None
     if held.corrupted:
-        found += corruption_answers(held, arms, ours, part, asked.metric)
-        figure = corruption_figure(held, ours, part)
-    found += outlier_answers(held, winner, seed=part.seed)
+        found += corruption_answers(held, arms, asked.ours, part, asked.metric)
+        figure = corruption_figure(held, asked.ours, part)
+    found += outlier_answers(held, asked.winner, seed=part.seed)
     return Answered(found, figure)
 
 
