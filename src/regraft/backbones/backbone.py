@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, final
 
@@ -14,29 +12,17 @@ import torch
 from torch import nn
 
 from regraft.backbones.blocks import depths, depths_by_execution, stem_parts
-from regraft.errors import BackboneError, ShapeError
+from regraft.errors import ShapeError
 from regraft.hashing import digest_arrays, digest_json
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from regraft.backbones.preprocess import Preprocess
     from regraft.backbones.roles import Role
+    from regraft.backbones.source_heads import SourceHead
 
 Pooling = Literal["masked_mean", "first_token", "pooler", "output"]
-
-
-@dataclass(frozen=True, slots=True)
-class SourceHead:
-    """The classifier that a backbone was pretrained with.
-
-    Attributes:
-        logits: From a batch to logits over the classes of the source, (B, Z).
-        digest: Returns a digest of what it adds to the backbone's own tensors and code.
-    """
-
-    logits: Callable[[Mapping[str, torch.Tensor]], torch.Tensor]
-    digest: Callable[[], str]
 
 
 class _PassThrough(nn.Module):
@@ -253,25 +239,6 @@ class Backbone:
         finally:
             handle.remove()
         return widths[0] if widths else None
-
-    def source_probabilities(self, batch: Mapping[str, torch.Tensor]) -> torch.Tensor:
-        """Return what the source's classifier says of a batch, (B, Z), rows sum to 1.
-
-        Raises:
-            BackboneError: It brings no source head, or what this gives are no logits by item.
-        """
-        if self.source_head is None:
-            raise BackboneError("it brings no source head.", where=self.reference)
-        logits = self.source_head.logits(batch)
-        n = len(next(iter(batch.values())))
-        if not (isinstance(logits, torch.Tensor) and logits.ndim == 2 and len(logits) == n):
-            shape = tuple(getattr(logits, "shape", ()))
-            raise BackboneError(
-                f"its source head gives {shape or type(logits).__name__} for {n} items. Let it "
-                "return logits (items, classes).",
-                where=self.reference,
-            )
-        return logits.float().softmax(dim=1)
 
     def probe_batch(self) -> dict[str, torch.Tensor]:
         """Return a small fixed batch, on the module's device."""

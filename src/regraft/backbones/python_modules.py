@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
-from regraft.backbones.backbone import Backbone, SourceHead
+from regraft.backbones.backbone import Backbone
 from regraft.backbones.blocks import find_blocks
 from regraft.backbones.images import ImagePreprocess, image_spec
 from regraft.backbones.preprocess import ArrayPreprocess, Preprocess
 from regraft.backbones.roles import find_roles
+from regraft.backbones.source_heads import declared_head
 from regraft.backbones.weights import fit_weights, read_weights
 from regraft.errors import BackboneError, ShapeError, did_you_mean
 from regraft.hashing import digest_bytes, digest_file, digest_json
@@ -109,7 +110,7 @@ def _assemble(reference: str, factory: Callable[[], Any], weights: Path) -> Back
         fresh=fresh,
     )
     _probe(backbone)
-    backbone.source_head = _source_head(module)
+    backbone.source_head = declared_head(module, reference)
     if unused:
         notes.append(
             f"{len(unused)} tensors of the weights file are not in the module: {unused[0]}, …"
@@ -125,15 +126,6 @@ def _assemble(reference: str, factory: Callable[[], Any], weights: Path) -> Back
 def _declared(module: nn.Module, name: str) -> Any:
     """Return an attribute that the module or its class declares, submodules left out; or None."""
     return vars(module).get(name, getattr(type(module), name, None))
-
-
-def _source_head(module: nn.Module) -> SourceHead | None:
-    """Return the module's own ``source_head(output)`` behind its forward pass, if it has one."""
-    head = getattr(module, "source_head", None)
-    if not callable(head):
-        return None
-    # Its tensors are the module's, its code the module's file: both are the backbone's identity.
-    return SourceHead(lambda batch: head(module(*batch.values())), digest=str)
 
 
 def _preprocess(module: nn.Module, reference: str) -> tuple[Preprocess, list[str]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import pickle
 from contextlib import contextmanager
-from functools import cache
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,14 +23,15 @@ from transformers import (
 )
 from transformers.utils import logging as transformers_logging
 
-from regraft.backbones.backbone import Backbone, Pooling, SourceHead
+from regraft.backbones.backbone import Backbone, Pooling
 from regraft.backbones.blocks import find_blocks
 from regraft.backbones.hub import backbone_folder, read_json
 from regraft.backbones.images import ProcessorPreprocess
 from regraft.backbones.preprocess import Preprocess, TextPreprocess
 from regraft.backbones.roles import find_roles
+from regraft.backbones.source_heads import saved_head
 from regraft.errors import BackboneError, ShapeError
-from regraft.hashing import digest_arrays, digest_json
+from regraft.hashing import digest_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -82,9 +83,8 @@ def load_transformers(reference: str, *, trust_remote_code: bool) -> Backbone:
             backbone.token_table = _token_table(module)
         if _is_classifier(config, kind):
             if any(not name.startswith("pooler.") for name in unused):
-                backbone.source_head = _source_head(
-                    folder, config, kind, reference, trust_remote_code=trust_remote_code
-                )
+                read = partial(_classifier, folder, config, kind, trust_remote_code)
+                backbone.source_head = saved_head(read, reference)
             else:
                 found.append("it was saved as a classifier, without the classifier's weights")
     if not backbone.can_cut:
@@ -147,35 +147,19 @@ def _is_classifier(config: Any, kind: str) -> bool:
     return any(one.endswith(ending) for one in named) and is_plain and config.num_labels > 1
 
 
-def _source_head(
-    folder: Path, config: Any, kind: str, reference: str, *, trust_remote_code: bool
-) -> SourceHead:
-    """Return the whole classifier that was saved, read when first asked."""
-    _, auto = _CLASSIFIERS[kind]
-
-    @cache
-    def classifier() -> Any:
-        with _quiet():
-            model, report = auto.from_pretrained(
-                folder,
-                config=config,
-                dtype=torch.float32,
-                output_loading_info=True,
-                trust_remote_code=trust_remote_code,
-            )
-        if missing := sorted(report["missing_keys"]):
-            raise BackboneError(
-                f"its classifier cannot be read: {missing[0]} is missing from its weights.",
-                where=reference,
-            )
-        return model.eval()
-
-    @cache
-    def digest() -> str:
-        state = classifier().state_dict()
-        return digest_arrays({name: tensor.numpy() for name, tensor in state.items()})
-
-    return SourceHead(lambda batch: classifier()(**batch).logits, digest)
+def _classifier(
+    folder: Path, config: Any, kind: str, trust_remote_code: bool, /
+) -> tuple[Any, dict[str, Any]]:
+    """Return the whole classifier that was saved, and the report of its loading."""
+    with _quiet():
+        model, report = _CLASSIFIERS[kind][1].from_pretrained(
+            folder,
+            config=config,
+            dtype=torch.float32,
+            output_loading_info=True,
+            trust_remote_code=trust_remote_code,
+        )
+    return model, report
 
 
 def _without_pooler(config: Any) -> dict[str, bool]:

@@ -138,7 +138,7 @@ def source_probabilities(
             batch = backbone.preprocess.collate(prepared.gather(rows))
             with torch.inference_mode():
                 batch = {name: tensor.to(device) for name, tensor in batch.items()}
-                yield list(backbone.source_probabilities(batch).cpu().numpy())
+                yield list(head.probabilities(batch).cpu().numpy())
 
     key = _key(backbone, items, "source", "fp32") | {"head": head.digest()}
     store = cache.array_store(key, len(items), produce)
