@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 
+from made_evidence import made_evidence
 from regraft.evidence.arm import ArmEvidence, Part
 from regraft.evidence.label_spread import LabelCurve
+from regraft.evidence.questions import asking
 from regraft.evidence.questions.asked import transferred
 from regraft.evidence.questions.can_it_be_trusted import can_it_be_trusted
 from regraft.evidence.questions.did_it_help import did_it_help
@@ -84,6 +87,52 @@ def test_the_relative_gain_is_a_share_of_what_it_is_compared_with() -> None:
 
 
 @pytest.mark.parametrize("metric", ["accuracy", "log_loss"])
+def test_fine_tuning_is_held_against_frozen_features(metric: str) -> None:
+    knn, probe = (arm(key, WITHOUT_FINE_TUNING, right=0.7) for key in ("knn", "linear-probe"))
+    scratch = arm("scratch", WITHOUT_TRANSFER, right=0.6)
+    words = {}
+    for right in (0.9, 0.5, 0.71):
+        lora = arm("lora", CANDIDATE, right=right)
+        found = did_it_help(lora, [knn, probe, lora, scratch], TEST, metric)
+        assert [one["control"] for one in found] == ["scratch", "linear-probe", "knn"]
+        words[right] = found[1]["text"].partition(", ")[0]
+        assert found[1]["relative_gain_percent"] * (right - 0.7) > 0
+    assert words == {0.9: "fine-tuning helped", 0.5: "fine-tuning is worse", 0.71: "undecided"}
+    assert "fine-tuning is not shown to be better" in found[1]["text"]
+    assert found[1]["verdict"] == "undecided"
+
+
+def test_only_controls_without_transfer_can_say_that_it_is_negative() -> None:
+    scratch, probe = (
+        arm("scratch", WITHOUT_TRANSFER, right=0.6),
+        arm("linear-probe", WITHOUT_FINE_TUNING, right=0.9),
+    )
+    lora = arm("lora", CANDIDATE, right=0.75)
+    verdicts = [one["verdict"] for one in did_it_help(lora, [probe, scratch, lora], TEST, "brier")]
+    assert verdicts == ["helped", "fine-tuning is worse"]
+
+
+def test_a_winner_that_is_a_control_is_not_held_against_itself() -> None:
+    probe, knn = (
+        arm("linear-probe", WITHOUT_FINE_TUNING, right=0.9),
+        arm("knn", WITHOUT_FINE_TUNING, right=0.7),
+    )
+    (answer,) = did_it_help(probe, [probe, knn], TEST, "accuracy")
+    assert (answer["control"], answer["verdict"]) == ("knn", "better")
+
+
+def test_the_best_control_without_transfer_is_that_of_validation() -> None:
+    raw, scratch = (arm(key, WITHOUT_TRANSFER, right=0.7) for key in ("raw", "scratch"))
+    better = replace(raw, logits=arm("raw", WITHOUT_TRANSFER, right=0.8).logits)
+    lora = arm("lora", CANDIDATE, right=0.9)
+    evidence = made_evidence([scratch, better, lora], LABELS, {})
+    questions = asking.answers(evidence, lora, None)
+    rows = next(one["answers"] for one in questions if one["key"] == "help")
+    told = {one["control"]: one.get("beside") for one in rows}
+    assert told == {"scratch": None, "raw": "the best control without transfer on validation"}
+
+
+@pytest.mark.parametrize("metric", ["accuracy", "log_loss"])
 def test_the_speed_is_the_ratio_of_the_times_to_the_best_from_scratch(metric: str) -> None:
     scratch, lora = arm("scratch", WITHOUT_TRANSFER, right=0.8), arm("l", CANDIDATE, right=0.9)
     slow = history([(100, 0.6), (200, 0.7), (300, 0.8)])
@@ -139,3 +188,8 @@ def test_gains_over_several_controls_are_corrected_together() -> None:
     answers = did_it_help(lora, [*controls, lora], TEST, "accuracy")
     assert all(one["p_adjusted"] >= one["p"] for one in answers)
     assert all((one["verdict"] == "undecided") == (one["p_adjusted"] >= 0.05) for one in answers)
+    with_probe = [*controls, arm("linear-probe", WITHOUT_FINE_TUNING, right=0.8, seed=9)]
+    family = did_it_help(lora, with_probe, TEST, "accuracy")
+    assert min(one["p_adjusted"] / one["p"] for one in family) >= 1
+    smallest = min(family, key=lambda one: one["p"])
+    assert smallest["p_adjusted"] == pytest.approx(min(1.0, 9 * smallest["p"]))

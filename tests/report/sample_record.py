@@ -365,6 +365,33 @@ def hold_up() -> dict[str, Any]:
     }
 
 
+def helped() -> dict[str, Any]:
+    """Return the question whether it helped: over all controls but the probe, where it is open."""
+
+    def row(control: str, by: float, of: float, text: str, *, tie: bool = False) -> dict[str, Any]:
+        return {
+            "name": f"LP-FT over {control}",
+            **lead(by, 550, tie=tie),
+            "relative_gain_percent": 100 * by / of,
+            "remark": None,
+            "text": f"{text}, +{100 * by / of:.0f} % of {of:.3f}".replace("0.", "."),
+        }
+
+    best = "the best control without transfer on validation"
+    undecided = "undecided, fine-tuning is not shown to be better"
+    return {
+        "key": "help",
+        "question": "Did transfer help?",
+        "answers": [
+            row("Raw input + logistic regression", 0.506, 0.408, "helped"),
+            row("From scratch", 0.355, 0.559, "helped") | {"beside": best},
+            row("Linear probe", 0.012, 0.902, undecided, tie=True),
+            row("k-nearest neighbours", 0.072, 0.842, "fine-tuning helped"),
+        ],
+        "figure": None,
+    }
+
+
 def image_record() -> dict[str, Any]:
     """Return a study of photographs: LP-FT recommended and confirmed, some arms skipped "
     "or failed."""
@@ -423,6 +450,7 @@ def image_record() -> dict[str, Any]:
             ],
         },
         "questions": [
+            helped(),
             for_whom(
                 {
                     "light": {"shade": 0.861, "sun": 0.942},

@@ -37,6 +37,14 @@ def test_the_card_says_verdict_ladder_task_and_how_to_reproduce() -> None:
     assert "Test openings: 1" in text
 
 
+def test_the_card_tells_the_gain_over_every_control() -> None:
+    text = card_markdown(image_record())
+    gains = text[text.index("### Did transfer help?") :].split("\n\n")[1].splitlines()
+    assert "helped, +64 % of .559, the best control without transfer on validation" in gains[1]
+    assert "Linear probe: +.012 [−.006, +.030\\]: undecided, fine-tuning is not shown" in gains[2]
+    assert "fine-tuning helped, +9 % of .842" in gains[3]
+
+
 def test_warnings_stand_above_the_numbers_and_in_the_task_card_alone() -> None:
     record = image_record()
     assert "Warning" not in card_markdown(record)
