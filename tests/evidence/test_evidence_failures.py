@@ -9,7 +9,12 @@ import numpy as np
 import pytest
 
 from regraft.evidence.arm import ArmEvidence, Part
-from regraft.evidence.questions.can_it_be_trusted import mended, risk_curve
+from regraft.evidence.questions.can_it_be_trusted import (
+    calibration_errors,
+    mended,
+    risk_curve,
+    scalings,
+)
 from regraft.evidence.questions.did_it_help import did_it_help
 from regraft.evidence.questions.where_does_it_fail import (
     confused_pairs,
@@ -26,7 +31,9 @@ from regraft.evidence.slicing import (
     telling_words,
 )
 from regraft.evidence.verdict import CANDIDATE, WITHOUT_TRANSFER
+from regraft.evidence.words import number
 from regraft.measure.calibration import ece
+from regraft.measure.calibration_errors import ace, classwise_ece, ece_debiased, ece_equal_mass
 from regraft.measure.metrics import softmax
 from regraft.tasks.items import Items, items_from
 
@@ -162,16 +169,56 @@ def test_scaling_mends_what_is_too_sure_and_shows_it_on_other_items() -> None:
     labels = (random.random((2000, 1)) > p.cumsum(axis=1)).sum(axis=1).clip(max=2)
     logits = 4 * honest + np.array([2.0, 0.0, 0.0])  # four times too sure, and in favour of ants
     fit, shown = slice(0, 1000), slice(1000, 2000)
-    plain, one, vector = mended(logits[fit], labels[fit], logits[shown], labels[shown])
+    scaled = scalings(logits[fit], labels[fit], logits[shown])
+    plain, one, vector = mended(scaled, labels[shown])
     assert plain["value"] == pytest.approx(ece(softmax(logits[shown]), labels[shown]))
     assert plain["value"] > 3 * one["value"]
     assert vector["log_loss"] < one["log_loss"] < plain["log_loss"]
     assert (plain["decisions_changed"], one["decisions_changed"]) == (0, 0)
     assert vector["decisions_changed"] > 0
     assert "parameters" not in (vector["warning"] or "")
-    *_, few = mended(logits[:50], labels[:50], logits[shown], labels[shown])
+    *_, few = mended(scalings(logits[:50], labels[:50], logits[shown]), labels[shown])
     assert few["warning"].startswith("6 parameters fitted on 50 items")
     assert "T = 4." in one["estimator"] or "T = 3." in one["estimator"]
+
+
+def test_every_calibration_error_is_told_before_and_after_scaling() -> None:
+    random = np.random.default_rng(6)
+    honest = random.normal(size=(1200, 3)) * 2
+    labels = (random.random((1200, 1)) > softmax(honest).cumsum(axis=1)).sum(axis=1).clip(max=2)
+    logits, fit, shown = 3 * honest, slice(0, 400), slice(400, 1200)
+    scaled = scalings(logits[fit], labels[fit], logits[shown])
+    rows = {one["measure"]: one for one in calibration_errors(scaled, labels[shown])}
+    known = {
+        "ece_equal_mass": ece_equal_mass,
+        "ece_debiased": ece_debiased,
+        "ace": ace,
+        "classwise_ece": classwise_ece,
+    }
+    assert list(rows) == list(known)
+    for measure, row in rows.items():
+        points = [row, *row["after"].values()]
+        assert list(row["after"]) == ["temperature", "vector_scaling"]
+        for one, point in zip(scaled, points, strict=True):
+            value = known[measure](softmax(one.logits), labels[shown])
+            assert point["value"] == pytest.approx(value)
+            assert (point["n"], point["seeds"], point["low"]) == (800, 1, None)
+            assert point["no_interval"].startswith("no interval of this estimate")
+        assert points[0]["value"] > 2 * points[1]["value"]
+        assert "15 " in points[1]["estimator"]
+        assert "T = " in points[1]["estimator"]
+        assert row["beside"].startswith(f"{number(points[1]['value'])} after one temperature, ")
+
+
+def test_a_calibration_error_that_so_few_items_do_not_define_is_null() -> None:
+    logits = np.random.default_rng(0).normal(size=(12, 2))
+    scaled = scalings(logits, np.arange(12) % 2, logits)
+    rows = {one["measure"]: one for one in calibration_errors(scaled, np.arange(12) % 2)}
+    one = rows["ece_debiased"]  # every item has its bin
+    assert (one["value"], one["text"]) == (None, "not defined")
+    assert one["no_interval"] == "it does not exist on so few items"
+    assert "4 parameters fitted on 12 items" in one["remark"]
+    assert rows["ace"]["value"] is not None
 
 
 def test_the_risk_curve_ends_at_the_error_and_never_beats_the_best_order() -> None:

@@ -392,6 +392,32 @@ def helped() -> dict[str, Any]:
     }
 
 
+def trusted() -> dict[str, Any]:
+    """Return the question of calibration: an estimate without an interval, before and after."""
+
+    def point(value: float) -> dict[str, Any]:
+        how = "15 bins of equal count"
+        why = "no interval of this estimate has been measured to hold"
+        ends = {"low": None, "high": None, "no_interval": why}
+        return {"value": value, **ends, "n": 550, "seeds": 1, "estimator": how, "warning": None}
+
+    row = {
+        "name": "ECE of equal count",
+        "measure": "ece_equal_mass",
+        **point(0.058),
+        "after": {"temperature": point(0.021), "vector_scaling": point(0.024)},
+        "text": ".058",
+        "beside": ".021 after one temperature, .024 after a factor and an offset per class",
+        "remark": None,
+    }
+    return {
+        "key": "trust",
+        "question": "Can its confidence be trusted?",
+        "answers": [row],
+        "figure": None,
+    }
+
+
 def image_record() -> dict[str, Any]:
     """Return a study of photographs: LP-FT recommended and confirmed, some arms skipped "
     "or failed."""
@@ -451,6 +477,7 @@ def image_record() -> dict[str, Any]:
         },
         "questions": [
             helped(),
+            trusted(),
             for_whom(
                 {
                     "light": {"shade": 0.861, "sun": 0.942},

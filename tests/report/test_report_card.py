@@ -45,6 +45,11 @@ def test_the_card_tells_the_gain_over_every_control() -> None:
     assert "fine-tuning helped, +9 % of .842" in gains[3]
 
 
+def test_the_card_tells_calibration_before_and_after_scaling() -> None:
+    text = card_markdown(image_record())
+    assert "- ECE of equal count: .058, .021 after one temperature, .024 after a factor" in text
+
+
 def test_warnings_stand_above_the_numbers_and_in_the_task_card_alone() -> None:
     record = image_record()
     assert "Warning" not in card_markdown(record)

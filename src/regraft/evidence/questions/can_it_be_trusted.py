@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from regraft.evidence.arm import interval_json
 from regraft.evidence.questions.asked import Answered
 from regraft.evidence.words import number, percent
 from regraft.measure.calibration import fit_temperature
-from regraft.measure.calibration_errors import ace, classwise_ece, ece_debiased
+from regraft.measure.calibration_errors import ace, classwise_ece, ece_debiased, ece_equal_mass
 from regraft.measure.conformal import conformal_sets, set_quality
 from regraft.measure.intervals import interval, wilson
 from regraft.measure.metrics import softmax
@@ -19,6 +20,8 @@ from regraft.measure.scaling import fit_vector_scaling
 from regraft.measure.selective import risk_coverage
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
     from regraft.evidence.arm import Part
     from regraft.evidence.questions.asked import Answer, Asked
 
@@ -36,6 +39,39 @@ _ITEMS_A_PARAMETER = 10
 _NO_INTERVAL = "no interval of this estimate has been measured to hold"
 
 
+_ERRORS: tuple[tuple[str, Callable[[Array, Array], float], str, str], ...] = (
+    ("ece_equal_mass", ece_equal_mass, "ECE of equal count", "15 bins of equal count"),
+    (
+        "ece_debiased",
+        ece_debiased,
+        "ECE without the bias of bins",
+        "15 bins of equal count, l2, debiased",
+    ),
+    ("ace", ace, "adaptive calibration error", "15 ranges of equal count, all classes"),
+    ("classwise_ece", classwise_ece, "class-wise ECE", "15 bins of equal width, mean over classes"),
+)
+"""Estimates of calibration of which no interval is known: what computes it, its name, and how."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Scaled:
+    """Logits on the sealed part, as trained or after what was fitted on validation.
+
+    Attributes:
+        key: ``plain``, ``temperature`` or ``vector_scaling``; `name` is for people.
+        logits: Shape (m, C).
+        how: What was fitted, in words, on `n` validation items.
+        few: Why the fit is not to be trusted, or nothing.
+    """
+
+    key: str
+    name: str
+    logits: Array
+    how: str
+    n: int
+    few: str = ""
+
+
 def answered(asked: Asked) -> Answered:
     """Answer for the winner's first repetition."""
     winner = asked.winner
@@ -43,17 +79,19 @@ def answered(asked: Asked) -> Answered:
         return Answered([])
     logits, tested = winner.logits[0], winner.test_logits[0]
     validation, test = asked.evidence.validation, asked.test
+    scaled = scalings(logits, validation.labels, tested)
     return Answered(
         [
+            *mended(scaled, test.labels),
+            *calibration_errors(scaled, test.labels),
             *can_it_be_trusted(logits, validation, tested, test),
-            *mended(logits, validation.labels, tested, test.labels),
         ],
         {"risk_coverage": risk_curve(tested, test.labels)},
     )
 
 
 def can_it_be_trusted(logits: Array, validation: Part, tested: Array, test: Part) -> list[Answer]:
-    """Return calibration without the bias of bins, risk over coverage, and conformal sets.
+    """Return risk over coverage, and conformal sets.
 
     Args:
         logits: Of the winner on the validation items, out of sample, shape (n, C).
@@ -64,70 +102,119 @@ def can_it_be_trusted(logits: Array, validation: Part, tested: Array, test: Part
     p, n = softmax(tested), len(test.labels)
     wrong = p.argmax(axis=1) != test.labels
     risk = risk_coverage(p.max(axis=1), wrong)
-    plain = (
-        (
-            "ECE without the bias of bins",
-            ece_debiased(p, test.labels),
-            "15 equal bins, l2, debiased",
-        ),
-        ("adaptive calibration error", ace(p, test.labels), "15 equal-count ranges, all classes"),
-        ("class-wise ECE", classwise_ece(p, test.labels), "15 equal bins, mean over classes"),
-        ("risk that a perfect order would save", risk.excess, "excess area of risk over coverage"),
-    )
-    estimates = [_point_estimate(name, value, n, how) for name, value, how in plain]
     surest = int(np.ceil(_SURE * n - 1e-9))
-    risks = [
+    saved = _point(risk.excess, n, "excess area of risk over coverage")
+    return [
         _risk("risk when all are decided", risk.risk_at(1.0), n),
         _risk(f"risk when the surest {percent(_SURE)} are decided", risk.risk_at(_SURE), surest),
+        {"name": "risk that a perfect order would save", **saved, "text": number(risk.excess)},
+        _sets(logits, validation, p, test),
     ]
-    return [*estimates[:3], *risks, *estimates[3:], _sets(logits, validation, p, test)]
 
 
-def mended(logits: Array, labels: Array, tested: Array, truth: Array) -> list[Answer]:
-    """Return the ECE on the sealed part before and after what is fitted on validation.
+def scalings(logits: Array, labels: Array, tested: Array) -> list[Scaled]:
+    """Return the logits on the sealed part as trained and after what is fitted on validation.
 
     Args:
         logits: On the validation items, out of sample, shape (n, C).
         labels: Labels of these.
         tested: Logits on the sealed part, shape (m, C).
-        truth: Labels of these.
     """
     n, n_classes = logits.shape
     vector = fit_vector_scaling(logits, labels)
     temperature = fit_temperature(logits, labels)
     many = 2 * n_classes
-    scaled = (
-        ("as trained", tested, "nothing fitted", 0),
-        ("after one temperature", tested / temperature, f"T = {temperature:.2f}", 1),
-        (
-            "after a factor and an offset per class",
-            vector.apply(tested),
-            f"vector scaling, {many} parameters",
-            many,
+
+    def few(fitted: int) -> str:
+        noisy = n < _ITEMS_A_PARAMETER * fitted
+        return f"{fitted} parameters fitted on {n} items follow their noise" if noisy else ""
+
+    per_class, how = "after a factor and an offset per class", f"vector scaling, {many} parameters"
+    return [
+        Scaled("plain", "as trained", tested, "nothing fitted", n),
+        Scaled(
+            "temperature",
+            "after one temperature",
+            tested / temperature,
+            f"T = {temperature:.2f}",
+            n,
+            few(1),
         ),
-    )
+        Scaled("vector_scaling", per_class, vector.apply(tested), how, n, few(many)),
+    ]
+
+
+def mended(scaled: Sequence[Scaled], truth: Array) -> list[Answer]:
+    """Return the ECE of equal width on the sealed part, as trained and after each scaling.
+
+    Args:
+        scaled: Logits as trained, then after each scaling.
+        truth: Labels of the sealed part, shape (m,).
+    """
+    decided = scaled[0].logits.argmax(axis=1)
     found: list[Answer] = []
-    for name, one, how, fitted in scaled:
-        score = interval_json(interval("ece", softmax(one), truth), seeds=1)
-        if n < _ITEMS_A_PARAMETER * fitted:
-            few = f"{fitted} parameters fitted on {n} items follow their noise"
-            score["warning"] = "; ".join(why for why in (few, score["warning"]) if why)
-        loss = -float(log_softmax(one, axis=1)[np.arange(len(truth)), truth].mean())
-        changed = int((one.argmax(axis=1) != tested.argmax(axis=1)).sum())
+    for one in scaled:
+        score = interval_json(interval("ece", softmax(one.logits), truth), seeds=1)
+        score["warning"] = "; ".join(why for why in (one.few, score["warning"]) if why) or None
+        loss = -float(log_softmax(one.logits, axis=1)[np.arange(len(truth)), truth].mean())
+        changed = int((one.logits.argmax(axis=1) != decided).sum())
         found.append(
             {
-                "name": f"ECE {name}",
+                "name": f"ECE of equal width {one.name}",
                 **score,
                 "log_loss": loss,
                 "decisions_changed": changed,
-                "estimator": f"{how} on {n} validation items, which also chose the model; shown on "
-                f"the sealed part; {score['estimator']}",
+                "estimator": f"{_fitted(one)}; {score['estimator']}",
                 "text": number(score["value"]),
                 "beside": f"log loss {number(loss)}"
                 + (f", {changed} decisions changed" if changed else ""),
             }
         )
     return found
+
+
+def calibration_errors(scaled: Sequence[Scaled], truth: Array) -> list[Answer]:
+    """Return other estimates of calibration, a row each: as trained, and after each scaling.
+
+    Args:
+        scaled: Logits as trained, then after each scaling.
+        truth: Labels of the sealed part, shape (m,).
+    """
+    found: list[Answer] = []
+    for measure, error, name, how in _ERRORS:
+        (_, plain), *after = [
+            (
+                one,
+                _point(
+                    error(softmax(one.logits), truth), len(truth), f"{_fitted(one)}; {how}", one.few
+                ),
+            )
+            for one in scaled
+        ]
+        few = [f"{one.name}: {one.few}" for one, _ in after if one.few]
+        found.append(
+            {
+                "name": name,
+                "measure": measure,
+                **plain,
+                "after": {one.key: point for one, point in after},
+                "text": _told(plain),
+                "beside": ", ".join(f"{_told(point)} {one.name}" for one, point in after),
+                "remark": "; ".join(few) or None,
+            }
+        )
+    return found
+
+
+def _fitted(one: Scaled) -> str:
+    return (
+        f"{one.how} on {one.n} validation items, which also chose the model; shown on "
+        "the sealed part"
+    )
+
+
+def _told(point: Answer) -> str:
+    return "not defined" if point["value"] is None else number(point["value"])
 
 
 def risk_curve(tested: Array, truth: Array) -> dict[str, Any]:
@@ -162,17 +249,18 @@ def risk_curve(tested: Array, truth: Array) -> dict[str, Any]:
     }
 
 
-def _point_estimate(name: str, value: float, n: int, how: str) -> Answer:
+def _point(value: float, n: int, how: str, warning: str = "") -> Answer:
+    """Return a figure without an interval; null where so few items define none."""
+    is_defined = bool(np.isfinite(value))
     return {
-        "name": name,
-        "value": float(value),
+        "value": float(value) if is_defined else None,
         "low": None,
         "high": None,
         "n": n,
         "seeds": 1,
         "estimator": how,
-        "no_interval": _NO_INTERVAL,
-        "text": number(float(value)),
+        "warning": warning or None,
+        "no_interval": _NO_INTERVAL if is_defined else "it does not exist on so few items",
     }
 
 
