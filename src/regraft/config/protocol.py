@@ -91,6 +91,11 @@ class ProtocolSpec(Spec):
     rate: Kind = Field(default_factory=lambda: {"kind": "cosine", "peak": 1e-3})
     data: DataSpec = DataSpec()
     fit: FitSpec = FitSpec()
+    vary: dict[str, Annotated[list[Any], Field(min_length=1)]] = Field(
+        default_factory=dict,
+        description="values of a dotted key, such as modules.0.rank: [4, 16]; a study races every "
+        "combination as a protocol of its own",
+    )
 
 
 class LadderEntry(Spec):
@@ -114,8 +119,15 @@ def resolve_protocol(spec: ProtocolSpec) -> dict[str, Any]:
     Two protocols are the same exactly when these are equal.
 
     Raises:
-        ConfigError: A kind or one of its settings is unknown, or the parts contradict each other.
+        ConfigError: A kind or one of its settings is unknown, the parts contradict each other, or
+            it is several protocols (``vary``).
     """
+    if spec.vary:
+        raise ConfigError(
+            f"it varies {', '.join(spec.vary)}, so that it is several protocols. A study races "
+            "them; here give one value each.",
+            where=_place_without_file(spec, ("vary",)),
+        )
     return _resolve(spec, lambda key: _place_without_file(spec, key))
 
 
@@ -187,7 +199,7 @@ def load_ladder(name: str) -> list[LadderEntry]:
 def _resolve(spec: ProtocolSpec, place: Place) -> dict[str, Any]:
     _check_consistent(spec, place)
     plain = resolved(spec)
-    del plain["name"], plain["title"]
+    del plain["name"], plain["title"], plain["vary"]
 
     def kind(folder: str, value: Kind, *key: str | int) -> dict[str, Any]:
         return resolved(kind_spec_at(folder, value, place=lambda inner: place((*key, *inner))))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from regraft.config.ingredients import ingredients_of, without
 from regraft.config.protocol import depth_index, load_ladder, load_protocol, resolve_protocol
+from regraft.config.variants import variants
 from regraft.engine.run import predictor_kind
 from regraft.errors import BackboneError, ConfigError
 from regraft.evidence.gates import Switch
@@ -103,8 +104,8 @@ def study_arms(protocols: Sequence[str], backbones: Sequence[str], *, n_train: i
                 spec = load_protocol(entry.protocol)
                 entries.setdefault(entry.protocol, (spec, entry.role, entry.rates))
         else:
-            spec = load_protocol(name)
-            entries.setdefault(spec.name, (spec, "candidate", RATE_MULTIPLIERS))
+            for spec in variants(load_protocol(name)):
+                entries.setdefault(spec.name, (spec, "candidate", RATE_MULTIPLIERS))
     arms: list[Arm] = []
     for spec, role, rates in entries.values():
         arms += _arms_of(spec, role, rates, backbones, n_train)
