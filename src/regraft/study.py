@@ -171,7 +171,7 @@ class Study:
             DataError: The data cannot be used.
         """
         study = cls.__new__(cls)
-        task = read_task(spec.task, seed=derive(spec.seed, "split"))
+        task = read_task(spec.task, seed=spec.seed)
         study._begin(spec, task, {}, home, sitting)
         return study
 

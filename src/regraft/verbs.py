@@ -48,15 +48,28 @@ _LITTLE_ROOM = 2e9  # bytes
 
 
 def inspect_data(
-    task: Task, backbone: str | None, *, home: Path | None, trust_remote_code: bool = False
+    task: Task,
+    backbone: str | None,
+    *,
+    home: Path | None,
+    n_seeds: int = 3,
+    trust_remote_code: bool = False,
 ) -> dict[str, Any]:
-    """Return the task card; with a backbone also label noise and diversity."""
+    """Return the task card; with a backbone also label noise and diversity.
+
+    Args:
+        task: The task; its sealed part is counted and not looked at.
+        backbone: What makes features of its labelled items, if anything.
+        home: The ledger's folder, which holds the cache.
+        n_seeds: Repetitions that a study would have; the least difference that shows goes by it.
+        trust_remote_code: Whether a hub model may bring code that is then run.
+    """
     if backbone is None:
-        return task_card(task)
+        return task_card(task, n_seeds=n_seeds)
     cache = Cache(Ledger.open(home).home / "cache")
     loaded = load_backbone(backbone, trust_remote_code=trust_remote_code)
     bench = Bench(task.development, loaded, cache)
-    return task_card(task, features=bench.features)
+    return task_card(task, features=bench.features, n_seeds=n_seeds)
 
 
 def plan_study(study: Study) -> list[dict[str, Any]]:

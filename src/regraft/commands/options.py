@@ -52,12 +52,19 @@ Source = Annotated[
     str | None,
     typer.Option(help="Labelled items of the source domain: what adaptation forgets of it."),
 ]
+Name = Annotated[str | None, typer.Option(help="A name to find the study by.")]
 Label = Annotated[str | None, typer.Option(help="Column of the labels.")]
 Input = Annotated[str | None, typer.Option("--input", help="Column of the texts or image paths.")]
 Group = Annotated[str | None, typer.Option(help="Column whose values must not straddle parts.")]
 ReportBy = Annotated[
     list[str] | None,
     typer.Option("--report-by", help="Column whose groups results are reported by: sex, site."),
+]
+Seed = Annotated[
+    int | None,
+    typer.Option(
+        help="Seed of splits, draws and runs: the same one seals the same items. 0 if not given."
+    ),
 ]
 Seeds = Annotated[
     int | None, typer.Option(help="Seeds of what ties with the best. 3 if not given.")

@@ -7,7 +7,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from regraft.commands.options import AllowBad, Group, Home, Input, Json, Label, Time, Trust
+from regraft.commands.asking import task_of
+from regraft.commands.options import (
+    AllowBad,
+    Data,
+    Group,
+    Home,
+    Input,
+    Json,
+    Label,
+    Seed,
+    Time,
+    Trust,
+)
 from regraft.commands.showing import out, print_json, say
 
 if TYPE_CHECKING:
@@ -19,13 +31,13 @@ if TYPE_CHECKING:
 
 
 def rank(
-    data: Annotated[str, typer.Argument(help="Folder, CSV/TSV/Parquet/JSONL file, or zoo:digits.")],
+    data: Data,
     backbones: Annotated[
         str, typer.Option(help="Two or more, as `regraft run` takes them, with commas between.")
     ],
     items: Annotated[int, typer.Option(help="Most labelled items to look at.")] = 1000,
     halves: Annotated[int, typer.Option(help="Half-samples of them, for the spread.")] = 30,
-    seed: Annotated[int, typer.Option(help="Seed of splits and draws.")] = 0,
+    seed: Seed = None,
     label: Label = None,
     input_: Input = None,
     group: Group = None,
@@ -37,26 +49,23 @@ def rank(
 ) -> None:
     """Order backbones by how well they are likely to transfer; train nothing.
 
-    Several estimators look at the frozen features of the labelled items; the sealed part is not
-    read. Places and ranks come with their spread over half-samples of the items. What the ledger
-    knows is told beside them: the static order of past studies, and the regret where this task was
-    studied before.
+    Several estimators look at the frozen features of the labelled items, without those that
+    `regraft run` seals by the same data and seed. Places and ranks come with their spread over
+    half-samples of the items. What the ledger knows is told beside them: the static order of past
+    studies, and the regret where this task was studied before.
 
     Example: regraft rank photos/ --backbones facebook/dinov2-small,microsoft/resnet-18
     """
     from regraft.search.ranking import rank_backbones
-    from regraft.tasks.task import Task
 
-    task = Task.read(
-        data, label=label, input=input_, group=group, time=time, allow_bad=allow_bad, seed=seed
-    )
+    task, asked = task_of(locals())
     ranking = rank_backbones(
         task,
         [one.strip() for one in backbones.split(",") if one.strip()],
         home=home,
         most_items=items,
         half_samples=halves,
-        seed=seed,
+        seed=asked.seed,
         trust_remote_code=trust_remote_code,
     )
     past = _past(ranking, task, home)

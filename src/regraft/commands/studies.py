@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
+from regraft.commands.asking import study_of, task_of
 from regraft.commands.options import (
     AllowBad,
     Backbones,
@@ -22,12 +23,14 @@ from regraft.commands.options import (
     LabelBudgets,
     Memory,
     Metric,
+    Name,
     OneBackbone,
     Protocols,
     Quiet,
     Report,
     ReportBy,
     Robustness,
+    Seed,
     Seeds,
     Source,
     Target,
@@ -35,12 +38,6 @@ from regraft.commands.options import (
     Trust,
 )
 from regraft.commands.showing import check_form, finish, out, print_json, say
-from regraft.errors import ConfigError
-
-if TYPE_CHECKING:
-    from regraft.study import Study
-
-_SMALL_SIDE = 32
 
 
 def run(
@@ -50,7 +47,7 @@ def run(
     target: Target = None,
     budget: Budget = None,
     protocol: Protocols = None,
-    seed: Annotated[int | None, typer.Option(help="Seed of splits and runs.")] = None,
+    seed: Seed = None,
     seeds: Seeds = None,
     label: Label = None,
     input_: Input = None,
@@ -62,7 +59,7 @@ def run(
     label_budgets: LabelBudgets = None,
     robustness: Robustness = False,
     source: Source = None,
-    name: Annotated[str | None, typer.Option(help="A name to find the study by.")] = None,
+    name: Name = None,
     report: Report = None,
     allow_bad: AllowBad = False,
     trust_remote_code: Trust = False,
@@ -77,32 +74,8 @@ def run(
 
     Example: regraft run photos/ --backbone facebook/dinov2-small --target "macro_f1>=0.9"
     """
-    task = {
-        "metric": metric,
-        "target": target,
-        "label": label,
-        "input": input_,
-        "group": group,
-        "time": time,
-        "report_by": report_by,
-        "class_weights": class_weights,
-        "allow_bad": allow_bad or None,
-    }
-    given = {
-        "backbones": backbone,
-        "budget": budget,
-        "protocols": protocol,
-        "seed": seed,
-        "seeds": seeds,
-        "label_budget": label_budget,
-        "label_budgets": _numbers(label_budgets),
-        "robustness": robustness or None,
-        "source": source,
-        "name": name,
-    }
     check_form(report)
-    study = _study(data, given, task, home, trusted=trust_remote_code, memory=memory)
-    finish(study, report=report, as_json=as_json, quiet=quiet)
+    finish(study_of(locals()), report=report, as_json=as_json, quiet=quiet)
 
 
 def demo(
@@ -128,20 +101,30 @@ def plan(
     data: Data,
     backbone: Backbones = None,
     metric: Metric = None,
+    target: Target = None,
     budget: Budget = None,
     protocol: Protocols = None,
+    seed: Seed = None,
+    seeds: Seeds = None,
     label: Label = None,
     input_: Input = None,
     group: Group = None,
     time: Time = None,
+    report_by: ReportBy = None,
+    class_weights: ClassWeights = None,
     label_budget: LabelBudget = None,
+    label_budgets: LabelBudgets = None,
     robustness: Robustness = False,
+    source: Source = None,
+    name: Name = None,
     allow_bad: AllowBad = False,
     trust_remote_code: Trust = False,
     home: Home = None,
     as_json: Json = False,
 ) -> None:
     """Say what a study would run, why, and at what cost; train nothing.
+
+    `regraft run` with the same options is the same study, and takes over what was measured.
 
     Example: regraft plan study.yaml
     """
@@ -150,22 +133,7 @@ def plan(
     from regraft.terminal import table
     from regraft.verbs import plan_study
 
-    task = {
-        "metric": metric,
-        "label": label,
-        "input": input_,
-        "group": group,
-        "time": time,
-        "allow_bad": allow_bad or None,
-    }
-    given = {
-        "backbones": backbone,
-        "budget": budget,
-        "protocols": protocol,
-        "label_budget": label_budget,
-        "robustness": robustness or None,
-    }
-    study = _study(data, given, task, home, trusted=trust_remote_code)
+    study = study_of(locals())
     shows = detectable(len(study.pool.sealed), n_seeds=study.spec.seeds)
     rows = plan_study(study)
     if as_json:
@@ -192,6 +160,8 @@ def inspect(
     data: Data,
     backbone: OneBackbone = None,
     metric: Metric = None,
+    seed: Seed = None,
+    seeds: Seeds = None,
     label: Label = None,
     input_: Input = None,
     group: Group = None,
@@ -203,99 +173,19 @@ def inspect(
 ) -> None:
     """Look at the data: sizes, duplicates, leakage, label noise, and warn of what is hardly meant.
 
-    Label noise and diversity are estimated, and labels at chance found, with a backbone only.
+    Label noise and diversity are estimated, and labels at chance found, with a backbone only. Of
+    the items that `regraft run` seals by the same data and seed the inputs alone are looked at.
 
     Example: regraft inspect reviews.csv --label stars
     """
     from regraft.report.card import task_markdown
-    from regraft.tasks.task import Task
     from regraft.verbs import inspect_data
 
-    task = Task.read(
-        data,
-        metric=metric or "macro_f1",
-        label=label,
-        input=input_,
-        group=group,
-        time=time,
-        allow_bad=allow_bad,
+    task, asked = task_of(locals())
+    card = inspect_data(
+        task, backbone, home=home, n_seeds=asked.seeds, trust_remote_code=trust_remote_code
     )
-    card = inspect_data(task, backbone, home=home, trust_remote_code=trust_remote_code)
     if as_json:
         print_json(card)
     else:
         out.print(task_markdown(card), markup=False, highlight=False)
-
-
-def _study(
-    data: str,
-    given: dict[str, Any],
-    task: dict[str, Any],
-    home: Path | None,
-    *,
-    trusted: bool,
-    memory: str | None = None,
-) -> Study:
-    """Return the study of a file, or of what was given on the command line.
-
-    Args:
-        data: The study file, or the data.
-        given: What was asked of the study, by the key of a study file; None where nothing was.
-        task: What was asked of its task, likewise.
-        home: The ledger's folder.
-        trusted: Whether a hub model may bring code that is then run.
-        memory: What the process may hold, as text.
-    """
-    from regraft.config.loading import validate_data
-    from regraft.config.protocol import SUFFIXES
-    from regraft.config.spec import resolved
-    from regraft.config.study import StudySpec, located, read_study
-    from regraft.study import Sitting, Study
-
-    said = {key: value for key, value in given.items() if value is not None}
-    said_of_task = {key: value for key, value in task.items() if value is not None}
-    if data.endswith(SUFFIXES):
-        asked = resolved(read_study(Path(data)))
-        if asked.get("robustness"):  # the file says how; the option only whether
-            said.pop("robustness", None)
-    else:
-        asked = {"task": {"data": data}}
-        if "backbones" not in said:
-            said["backbones"] = _proposed_backbone({"data": data, **said_of_task})
-    asked |= {**said, "task": {**asked["task"], **said_of_task}}
-    sitting = Sitting(memory_bytes=_bytes(memory), trust_remote_code=trusted)
-    spec = located(validate_data(StudySpec, asked, where="command line"), Path.cwd())
-    return Study.from_spec(spec, home=home, sitting=sitting)
-
-
-def _bytes(text: str | None) -> int | None:
-    from regraft.config.spec import bytes_of
-
-    try:
-        return None if text is None else bytes_of(text)
-    except ValueError as error:
-        raise ConfigError(f"{error}.", where="--memory") from error
-
-
-def _proposed_backbone(asked: dict[str, Any]) -> list[str]:
-    """Return the embedded backbone for small images; else say what to give."""
-    from regraft.tasks.task import Task
-
-    task = Task.read(**asked)
-    size = task.intake.largest_side
-    if task.kind == "image" and size is not None and size <= _SMALL_SIDE:
-        return ["zoo:glyphs"]
-    examples = {"text": "sentence-transformers/all-MiniLM-L6-v2", "image": "facebook/dinov2-small"}
-    example = examples.get(task.kind, "python:model.py:build@weights.safetensors")
-    raise ConfigError(
-        f"name a pretrained model: --backbone {example}, or a local folder.", where="--backbone"
-    )
-
-
-def _numbers(text: str | None) -> list[int] | None:
-    try:
-        return [int(part) for part in text.split(",")] if text else None
-    except ValueError as error:
-        raise ConfigError(
-            f"{text!r} is not a list of numbers such as 1,2,5,10.", where="--label-budgets"
-        ) from error

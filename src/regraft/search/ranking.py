@@ -31,9 +31,10 @@ def rank_backbones(
 ) -> Ranking:
     """Order backbones by their pooled features of the task's labelled items, best first.
 
-    The sealed part is not read. Features come through the cache, so a study on all items that
-    follows does not compute them again. LEEP and NCE score the backbones that bring their source
-    head.
+    Of the sealed part neither inputs nor labels are looked at: features and scores are those of
+    the items that train and validate. Features come through the cache, so a study on all items
+    that follows by the same seed does not compute them again. LEEP and NCE score the backbones
+    that bring their source head.
 
     Args:
         task: The task.

@@ -13,6 +13,7 @@ from regraft.config.study import IN_MEMORY, TaskSpec
 from regraft.errors import ConfigError, DataError, did_you_mean
 from regraft.hashing import digest_json
 from regraft.measure.metrics import metric_named
+from regraft.seeds import derive
 from regraft.tasks.classes import class_names
 from regraft.tasks.intake.inspection import inspect_rows
 from regraft.tasks.intake.reading import read_rows
@@ -111,7 +112,7 @@ class Task:
             splits: ``auto`` takes given parts, else time, groups or stratification as columns say.
             validation: Share of the labelled items that validates.
             test: Share that is sealed, where the data has no test part.
-            seed: Seed of the splits.
+            seed: The study's: `regraft run` with the same data and seed seals the same items.
             class_weights: ``balanced``, or a weight by class name.
             costs: Cost by true class name, then predicted class name.
             allow_bad: Go on when more than 1 % of the items are unreadable.
@@ -125,7 +126,7 @@ class Task:
         columns = Columns(input, label, group, time, tuple(report_by or ()))
         rows, source = read_rows(data, columns, kind)
         asked |= {"data": _place(source), "report_by": settled_report_by(rows, report_by, source)}
-        wish = Wish(splits, validation, test, seed, source)
+        wish = Wish(splits, validation, test, derive(seed, "split"), source)
         task = _divided(rows, wish, metric=metric, allow_bad=allow_bad)
         return replace(
             task,
@@ -205,7 +206,7 @@ class Task:
 
 
 def read_task(spec: TaskSpec, *, seed: int) -> Task:
-    """Return the task of a specification; `seed` is that of the splits where it names none.
+    """Return the task of a specification; `seed` is the study's, for where it names none.
 
     Raises:
         DataError: The data cannot be used.
