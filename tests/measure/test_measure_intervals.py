@@ -153,10 +153,11 @@ def test_intervals_of_ece_hold_the_true_error_in_spite_of_its_bias(power: float)
 @pytest.mark.parametrize(
     ("right", "warning"),
     [
-        (98, "fewer than 3 answers are wrong: the interval is rough"),
-        (97, None),
-        (3, None),
-        (2, "fewer than 3 answers are right: the interval is rough"),
+        (98, "fewer than 5 answers are wrong: the interval is rough"),
+        (96, "fewer than 5 answers are wrong: the interval is rough"),
+        (95, None),
+        (5, None),
+        (2, "fewer than 5 answers are right: the interval is rough"),
     ],
 )
 def test_few_wrong_or_right_answers_are_warned_of(right: int, warning: str | None) -> None:

@@ -189,7 +189,7 @@ def test_a_perfect_score_is_not_certain(name: str) -> None:
     found = interval(name, p, labels)
     assert (found.value, found.high) == (1.0, 1.0)
     assert found.low == pytest.approx(wilson(40, 40).low)
-    assert found.warning == "fewer than 3 answers are wrong: the interval is rough"
+    assert found.warning == "fewer than 5 answers are wrong: the interval is rough"
 
 
 def test_few_items_are_noted() -> None:

@@ -24,8 +24,9 @@ if TYPE_CHECKING:
 FEW_ITEMS = 30
 FEW_OF_A_CLASS = 5
 FEW_OF_A_RANKED_CLASS = 10
-FEW_ANSWERS = 3
-"""Wilson's interval covers as little as 84 % where fewer are wrong, or right."""
+FEW_ANSWERS = 5
+"""Wilson's interval covers as little as 84 % where fewer than 3 are wrong, or right, and as much as
+98 % up to here: its steps are large."""
 SKEWED = 0.25
 """Skewness over √n from which the mean of item values misses more often than it says."""
 FEW_CALIBRATED_ANSWERS = 20
