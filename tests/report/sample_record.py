@@ -112,6 +112,9 @@ def done_arm(row: tuple[Any, ...], best: float, winner: str) -> dict[str, Any]:
         "seconds": seconds,
         "seconds_total": seconds * (4.6 if is_trained else 1.0),
         "estimated_seconds": seconds * 1.12,
+        "costs": [_run_cost(f"{key}-81ce02", seconds, int(4e8 + trained * 14))]
+        if is_trained
+        else [],
         "peak_memory_bytes": int(4e8 + trained * 14),
         "joules": None,
         "examples_seen": 17_600 if is_trained else None,
@@ -135,6 +138,18 @@ def done_arm(row: tuple[Any, ...], best: float, winner: str) -> dict[str, Any]:
         "winner": is_winner,
         "versus_best": None if is_winner else lead(by, 440, tie=0 <= by < 0.017),
         "versus_best_test": None if is_winner else lead(by - 0.003, 550, tie=0 <= by < 0.02),
+    }
+
+
+def _run_cost(run: str, seconds: float, peak: int) -> dict[str, Any]:
+    """Return a run that took a tenth less than predicted; a long one a third more."""
+    return {
+        "run": run,
+        "predicted_seconds": seconds * (1.1 if seconds < 200 else 0.7),
+        "seconds": seconds,
+        "predicted_memory_bytes": int(0.9 * peak),
+        "peak_memory_bytes": peak,
+        "dropped_at": None,
     }
 
 
@@ -172,6 +187,7 @@ def idle_arm(key: str, title: str, status: str, reason: str) -> dict[str, Any]:
         "reason": reason,
         "runs": [],
         "tuning_runs": [],
+        "costs": [],
         "n_seeds": 0,
         "preflight": [],
         "estimated_seconds": 1260.0,

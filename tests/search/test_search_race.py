@@ -92,6 +92,25 @@ def test_a_race_that_was_interrupted_ends_the_same(
     assert told(run_whole(again)) == told(record)
 
 
+def test_predicted_and_actual_costs_are_told_of_every_run_of_the_race(
+    raced: tuple[Study, list[Any], dict[str, Any]],
+) -> None:
+    _, _, record = raced
+    arm = next(one for one in record["arms"] if one["key"] == "small-lora")
+    costs = {one["run"]: one for one in arm["costs"]}
+    assert set(costs) == set(arm["tuning_runs"])
+    ended = costs.pop(arm["run"])
+    assert ended["dropped_at"] is None
+    assert ended["peak_memory_bytes"] == arm["peak_memory_bytes"] > 0
+    assert len(costs) == 2
+    for one in costs.values():
+        step, total = one["dropped_at"]
+        assert step < total
+        assert 0 < one["predicted_seconds"] < ended["predicted_seconds"]
+        assert one["predicted_memory_bytes"] == ended["predicted_memory_bytes"] > 0
+        assert (one["seconds"] > 0, one["peak_memory_bytes"]) == (True, None)
+
+
 def test_candidates_that_wait_on_disk_end_the_same(
     raced: tuple[Study, list[Any], dict[str, Any]], tmp_path: Path
 ) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -27,6 +27,31 @@ SHOWN_METRICS = (
 )
 
 
+@dataclass(frozen=True, slots=True)
+class RunCost:
+    """What a trained run was predicted to cost, and cost.
+
+    Attributes:
+        run: Its id.
+        predicted_seconds: For the epochs that it took; seconds: what they took.
+        predicted_memory_bytes: Most memory of the trial; peak_memory_bytes: of the run, None where
+            it dropped out.
+        dropped_at: The step at which it dropped out, and of how many; None of a run that ended.
+    """
+
+    run: str
+    predicted_seconds: float
+    seconds: float
+    predicted_memory_bytes: int
+    peak_memory_bytes: int | None = None
+    dropped_at: tuple[int, int] | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the plain form."""
+        at = None if self.dropped_at is None else list(self.dropped_at)
+        return {**asdict(self), "dropped_at": at}
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class ArmEvidence:
     """One arm of a study, as it ended.
@@ -44,7 +69,7 @@ class ArmEvidence:
         logits: Out-of-sample validation logits, shape (seeds, n, C); None where nothing ran.
         test_logits: Logits on the sealed part, shape (seeds, m, C); None where it was not scored.
         test_seconds: What its predictions for the sealed part took.
-        costs: Seconds that each trained run was predicted to take for the epochs it ran, and took.
+        costs: What each run that trained alone was predicted to cost, and cost.
         movement: How far the features moved, or None.
         preflight: The lines of the first run's pre-flight; `preflight_warnings` what it warned of.
         backbone: Index of its backbone in the study; None for controls that need none.
@@ -65,7 +90,7 @@ class ArmEvidence:
     logits: np.ndarray[Any, Any] | None = None
     test_logits: np.ndarray[Any, Any] | None = None
     test_seconds: float | None = None
-    costs: tuple[tuple[float, float], ...] = ()
+    costs: tuple[RunCost, ...] = ()
     movement: Mapping[str, Any] | None = None
     preflight: tuple[str, ...] = field(default=())
     preflight_warnings: tuple[str, ...] = field(default=())
@@ -176,7 +201,7 @@ def arm_json(
         "seconds_total": arm.seconds_total,
         "test_seconds": arm.test_seconds,
         "estimated_seconds": arm.estimated_seconds,
-        "costs": [list(one) for one in arm.costs],
+        "costs": [one.to_json() for one in arm.costs],
         "peak_memory_bytes": first.get("peak_memory_bytes"),
         "joules": first.get("joules"),
         "stacked": first.get("stacked"),

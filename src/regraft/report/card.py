@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from regraft.evidence.words import number
 from regraft.report import words
+from regraft.report.costs import cost_sentence, cost_table
 from regraft.report.facts import (
     badges,
     class_table,
@@ -133,7 +134,15 @@ def _ladder(record: Record) -> str:
     cares = "".join(f"\n\n{words.CARE} {plain(why)}" for why in ladder.cares)
     held = ingredients(record)
     gates = f"\n\n### Ingredients\n\n{_cells(held)}" if held else ""
-    return f"## The ladder\n\n{_table(heads, rows, len(rows))}{cares}{gates}"
+    return f"## The ladder\n\n{_table(heads, rows, len(rows))}{cares}{gates}{_costs(record)}"
+
+
+def _costs(record: Record) -> str:
+    table = cost_table(record)
+    if table is None:
+        return ""
+    said = plain(cost_sentence(record))
+    return f"\n\n### Predicted and actual cost\n\n{said}.\n\n{_cells(table)}"
 
 
 def _target(record: Record) -> str:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from regraft.evidence.words import number
 from regraft.measure.intervals import wilson
 from regraft.report import words
+from regraft.report.costs import cost_sentence
 from regraft.report.reading import metric_of, score_of, winner_of
 from regraft.report.words import Cell, Table
 
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
 
     Record = Mapping[str, Any]
 
-_NEAR = 0.25
 _CONTROLS = ("control_without_transfer", "control_without_fine_tuning")
 _PARTS = {"test": "sealed test part", "validation": "validation"}
 
@@ -116,10 +116,8 @@ def _cost(record: Record, winner: Mapping[str, Any]) -> Fact:
     note = f"the whole study took {words.seconds_text(study.get('seconds'))}"
     if study.get("budget_seconds"):
         note += f" of {words.seconds_text(study['budget_seconds'])}"
-    costs = [pair for arm in record["arms"] for pair in arm.get("costs") or ()]
-    if costs:
-        near = sum(abs(predicted - took) <= _NEAR * took for predicted, took in costs)
-        note += f"; {near} of {words.count(len(costs))} runs within 25 % of the prediction"
+    if foreseen := cost_sentence(record):
+        note += f"; {foreseen}"
     title = f"{study.get('device')}, {study.get('threads')} threads, {study.get('precision')}"
     return Fact("Time of a run", words.seconds_text(winner.get("seconds")), note, title)
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from regraft.evidence.words import number
 from regraft.report import words
+from regraft.report.costs import costs_of
 from regraft.report.palette import ROLES
 from regraft.report.reading import (
     arm_number,
@@ -203,8 +204,8 @@ def _took(arm: Arm) -> Cell:
         parts.append(f"{words.seconds_text(arm['seconds_total'])} with tuning and repetitions")
     if arm.get("estimated_seconds"):
         parts.append(f"estimated {words.seconds_text(arm['estimated_seconds'])}")
-    if arm.get("costs"):
-        parts.append(f"predicted for its epochs {words.seconds_text(arm['costs'][0][0])}")
+    costs = [one for one in costs_of(arm) if one.run in ("", arm.get("run"))][:1]
+    parts += [f"predicted for its epochs {words.seconds_text(one.seconds[0])}" for one in costs]
     if (arm.get("stacked") or 1) > 1:
         parts.append(f"its part of {arm['stacked']} runs that trained together")
     if arm.get("test_seconds"):
@@ -213,6 +214,7 @@ def _took(arm: Arm) -> Cell:
         parts.append("its training pass compiled")
     if arm.get("peak_memory_bytes"):
         parts.append(f"peak memory {words.size(arm['peak_memory_bytes'])}")
+        parts += [f"predicted {words.size(one.memory[0])}" for one in costs if one.memory]
     if arm.get("joules"):
         parts.append(f"{words.short_count(arm['joules'])} J")
     return Cell(words.seconds_text(arm.get("seconds")), "; ".join(parts))

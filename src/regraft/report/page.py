@@ -18,6 +18,7 @@ from regraft.errors import ConfigError
 from regraft.evidence.words import number
 from regraft.report import words
 from regraft.report.card import card_markdown
+from regraft.report.costs import cost_sentence, cost_table
 from regraft.report.facts import (
     badges,
     class_table,
@@ -137,6 +138,8 @@ def page_html(record: Mapping[str, Any]) -> str:
             ladder=ladder_of(record),
             all_scores=all_scores(record),
             ingredients=ingredients(record),
+            costs=cost_table(record),
+            cost_sentence=cost_sentence(record),
             winner_scores=winner_scores(record),
             questions=question_tables(record),
             failing=failing_slices(record),

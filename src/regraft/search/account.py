@@ -20,9 +20,9 @@ from regraft.evidence.task_card import task_card
 from regraft.evidence.verdict import confirm
 from regraft.search.depths import moved_depths
 from regraft.search.final import finalists
+from regraft.search.forecasts import run_costs
 from regraft.search.grafting import describe
 from regraft.search.outcomes import ArmOutcome, arm_result
-from regraft.search.trial import Trial
 from regraft.seeds import derive
 
 if TYPE_CHECKING:
@@ -157,27 +157,11 @@ def _arm(account: Account, outcome: ArmOutcome) -> ArmEvidence:
         logits=np.stack(logits) if logits else None,
         test_logits=account.final.logits.get(outcome.arm.key),
         test_seconds=account.final.seconds.get(outcome.arm.key),
-        costs=_costs(account, outcome),
+        costs=run_costs(account.ledger.decisions.all(account.study), outcome),
         movement=_movement(account, outcome),
         preflight=_preflight(account, outcome, "lines", "problems"),
         preflight_warnings=_preflight(account, outcome, "warnings"),
         backbone=outcome.arm.backbone,
-    )
-
-
-def _costs(account: Account, outcome: ArmOutcome) -> tuple[tuple[float, float], ...]:
-    """Return what the arm's runs were predicted to take for the epochs they ran, and took.
-
-    One that trained together with others has no time of its own that was predicted.
-    """
-    decisions = account.ledger.decisions.all(account.study)
-    key = f"cost/{outcome.arm.key}"
-    tried = next((Trial(**one.value) for one in decisions if one.key == key), None)
-    runs = [*outcome.tuning, *outcome.repetitions[1:]]
-    return tuple(
-        (tried.seconds_of(one.summary["stages"]), float(one.summary["seconds"]))
-        for one in runs
-        if tried is not None and one.status == "done" and one.summary.get("stacked", 1) == 1
     )
 
 

@@ -1,0 +1,81 @@
+"""What runs were predicted to cost beside what they cost, those that dropped out included."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from regraft.ledger.decisions import Decision
+from regraft.search.advisor import Admission
+from regraft.search.arms import Arm
+from regraft.search.drive import Outcome
+from regraft.search.forecasts import run_costs
+from regraft.search.outcomes import ArmOutcome
+from regraft.search.race import Dropped
+
+TRIED = {"start_seconds": 1.0, "epoch_seconds": 2.0, "peak_memory_bytes": 500}
+
+
+def ended(run: str, *, epochs: int, stacked: int = 1) -> Outcome:
+    """Return a run that was validated after its last epoch."""
+    stage = {"n_train": 80, "epochs": 9, "history": [{"epoch": epochs}]}
+    figures = {"seconds": 12.0, "peak_memory_bytes": 600, "stacked": stacked}
+    return Outcome(run, "done", "", {**figures, "stages": [stage]}, {})
+
+
+def outcome(*ends: Outcome, dropped: tuple[str, ...] = ()) -> ArmOutcome:
+    arm = Arm("lora", "lora", "LoRA", "candidate", 0, ({},))
+    gone = {run: Dropped("", 0.5, 0.5, 3.0) for run in dropped}
+    terms = Admission(True, "", n_rates=3, epochs=9)
+    return ArmOutcome(arm, terms, list(ends), list(ends[:1]), dropped=gone)
+
+
+def decisions(**more: Any) -> list[Decision]:
+    """Return decisions on the arm's cost and whatever else, "/" in a key written as "__"."""
+    found = {"cost/lora": TRIED} | {key.replace("__", "/"): one for key, one in more.items()}
+    return [Decision(i, key, value, "") for i, (key, value) in enumerate(found.items())]
+
+
+def standing(run: str, step: int, seconds: float) -> dict[str, Any]:
+    return {"run": run, "step": step, "total_steps": 90, "seconds": seconds}
+
+
+def test_a_run_that_ended_is_held_against_the_epochs_that_it_took() -> None:
+    repeated = outcome(ended("a", epochs=5))
+    repeated.repetitions.append(ended("b", epochs=9))
+    first, second = run_costs(decisions(), repeated)
+    assert (first.run, first.predicted_seconds, first.seconds) == ("a", 11.0, 12.0)
+    assert (first.predicted_memory_bytes, first.peak_memory_bytes) == (500, 600)
+    assert (second.run, second.predicted_seconds, second.dropped_at) == ("b", 19.0, None)
+    assert first.to_json()["dropped_at"] is None
+
+
+def test_a_run_that_dropped_out_is_held_against_the_steps_that_it_took() -> None:
+    rungs = {
+        "rung__0": {"standings": [standing("a", 10, 2.0), standing("b", 10, 3.0)]},
+        "rung__1": {"standings": [standing("a", 30, 6.0), standing("b", 30, 9.0)]},
+    }
+    first, second = run_costs(decisions(**rungs), outcome(ended("a", epochs=9), dropped=("b",)))
+    assert (first.run, first.dropped_at) == ("a", None)
+    assert (second.run, second.dropped_at) == ("b", (30, 90))
+    assert second.predicted_seconds == pytest.approx(1.0 + 2.0 * 3)
+    assert (second.seconds, second.peak_memory_bytes) == (9.0, None)
+    assert second.to_json()["dropped_at"] == [30, 90]
+
+
+def test_what_trained_together_has_no_cost_of_its_own() -> None:
+    more = {
+        "rung__0": {"standings": [standing("b", 10, 3.0), standing("c", 10, 3.0)]},
+        "stack__lora": {"together": 2, "runs": ["a", "b"]},
+    }
+    found = outcome(ended("a", epochs=9, stacked=2), dropped=("b", "c"))
+    assert [one.run for one in run_costs(decisions(**more), found)] == ["c"]
+    alone = decisions(**{**more, "stack__lora": {"together": 1, "runs": ["a", "b"]}})
+    assert [one.run for one in run_costs(alone, found)] == ["b", "c"]
+
+
+def test_where_nothing_was_predicted_or_the_run_failed_there_is_nothing_to_compare() -> None:
+    failed = Outcome("a", "failed", "NaN", {}, {})
+    assert run_costs(decisions(), outcome(failed)) == ()
+    assert run_costs([], outcome(ended("a", epochs=9))) == ()
