@@ -75,12 +75,16 @@ class Sitting:
 
     Attributes:
         checkpoint_seconds: Least time between two checkpoints of a run.
-        memory_bytes: What the process may hold at most; None: 60 % of what is free.
+        memory_bytes: What the process may hold at most, in training and in solving heads on
+            features, which stay on the disk and are read in blocks; None: 60 % of what is free.
+        cache_bytes: What the cache may take on the disk; None: a fifth of what is free, 20 GiB at
+            most.
         trust_remote_code: Whether a hub model may bring code that is then run.
     """
 
     checkpoint_seconds: float = 10.0
     memory_bytes: int | None = None
+    cache_bytes: int | None = None
     trust_remote_code: bool = False
 
 
@@ -334,7 +338,7 @@ class Study:
         )
 
     def _benches(self, items: Items) -> list[Bench]:
-        cache = Cache(self.ledger.home / "cache")
+        cache = Cache(self.ledger.home / "cache", most_bytes=self._sitting.cache_bytes)
         return [Bench(items, backbone, cache) for backbone in self.backbones]
 
     def _budget_runs(

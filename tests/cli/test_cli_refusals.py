@@ -267,6 +267,12 @@ def study_of(*lines: str) -> Callable[[Path], Arguments]:
             id="memory-that-is-none",
         ),
         pytest.param(
+            digits("--cache", "20"),
+            "ConfigError",
+            r"--cache: '20' is not a size; write 800M",
+            id="cache-that-is-none",
+        ),
+        pytest.param(
             digits("--label-budgets", "1,few"),
             "ConfigError",
             r"--label-budgets: '1,few' is not a list of numbers",

@@ -64,7 +64,8 @@ def study_of(arguments: Mapping[str, Any]) -> Study:
     if "backbones" not in asked:
         asked["backbones"] = _proposed_backbone(asked["task"])
     sitting = Sitting(
-        memory_bytes=_bytes(arguments.get("memory")),
+        memory_bytes=_bytes(arguments, "memory"),
+        cache_bytes=_bytes(arguments, "cache"),
         trust_remote_code=arguments["trust_remote_code"],
     )
     spec = located(_checked(asked), Path.cwd())
@@ -120,13 +121,14 @@ def _checked(asked: Mapping[str, Any]) -> StudySpec:
     return validate_data(StudySpec, asked, where="command line")
 
 
-def _bytes(text: str | None) -> int | None:
+def _bytes(arguments: Mapping[str, Any], name: str) -> int | None:
     from regraft.config.spec import bytes_of
 
+    text: str | None = arguments.get(name)
     try:
         return None if text is None else bytes_of(text)
     except ValueError as error:
-        raise ConfigError(f"{error}.", where="--memory") from error
+        raise ConfigError(f"{error}.", where=f"--{name}") from error
 
 
 def _proposed_backbone(asked: Mapping[str, Any]) -> list[str]:

@@ -35,7 +35,18 @@ Protocols = Annotated[
 ]
 Memory = Annotated[
     str | None,
-    typer.Option(help="What the process may hold: 800M, 4G. 60 % of what is free if not given."),
+    typer.Option(
+        help="What the process may hold, in training and in solving heads on features: 800M, 4G. "
+        "Features stay on the disk and are read in blocks. 60 % of what is free if not given."
+    ),
+]
+CacheBudget = Annotated[
+    str | None,
+    typer.Option(
+        "--cache",
+        help="What features and activations may take on the disk: 20GB. A fifth of what is free, "
+        "20 GB at most, if not given.",
+    ),
 ]
 Report = Annotated[Path | None, typer.Option(help="Where the report goes: .html, .md or .json.")]
 LabelBudget = Annotated[int | None, typer.Option(help="Labels per class that the ladder may use.")]
