@@ -185,8 +185,10 @@ def test_an_ece_within_the_noise_of_its_bins_is_warned_of() -> None:
     assert warning.startswith(
         "bins of 100 items are noisy: a calibrated model would show about 0.09"
     )
-    far = interval("ece", np.tile([0.95, 0.05], (300, 1)), np.arange(300) % 2)
+    far = interval("ece", np.tile([0.95, 0.05], (500, 1)), np.arange(500) % 2)
     assert far.warning is None
     assert far.low <= 0.45 <= far.high
-    few = interval("ece", np.tile([0.95, 0.05], (300, 1)), (np.arange(300) > 18).astype(np.int64))
-    assert few.warning == "fewer than 20 answers are right: the interval is rough"
+    few = interval("ece", np.tile([0.95, 0.05], (500, 1)), (np.arange(500) > 38).astype(np.int64))
+    assert few.warning == "fewer than 40 answers are right: the interval is rough"
+    small = interval("ece", np.tile([0.95, 0.05], (499, 1)), np.arange(499) % 2)
+    assert small.warning == "499 items are few: the interval is rough"

@@ -29,8 +29,9 @@ FEW_ANSWERS = 5
 98 % up to here: its steps are large."""
 SKEWED = 0.25
 """Skewness over √n from which the mean of item values misses more often than it says."""
-FEW_CALIBRATED_ANSWERS = 20
-"""Where fewer are wrong, or right, the gap between confidence and accuracy is as skewed as they."""
+FEW_CALIBRATED_ITEMS, FEW_CALIBRATED_ANSWERS = 500, 40
+"""Where there are fewer items, or fewer are wrong, or right, the interval of ECE covers 81 – 93 %:
+the gap between confidence and accuracy is as skewed as they."""
 BIASED = 4.0
 """An ECE below so many times what a calibrated model would show is mostly noise of the bins."""
 
@@ -219,7 +220,9 @@ def _of_calibration(scored: _Scored) -> Interval:
         seed=scored.seed,
     )
     rights = float((decide(scored.repetitions) == scored.labels).mean())
-    warning = _few_items(scored.n) or _few_answers(rights, scored.n, FEW_CALIBRATED_ANSWERS)
+    warning = _few_items(scored.n, FEW_CALIBRATED_ITEMS) or _few_answers(
+        rights, scored.n, FEW_CALIBRATED_ANSWERS
+    )
     if scored.value < BIASED * noise:
         warning = (
             f"bins of {scored.n} items are noisy: a calibrated model would show about {noise:.2g}"
@@ -237,8 +240,8 @@ def _few(scored: _Scored, effective: float) -> str | None:
     return _few_items(scored.n) or classes or _few_answers(scored.value, max(effective, scored.n))
 
 
-def _few_items(n: int) -> str | None:
-    if n >= FEW_ITEMS:
+def _few_items(n: int, least: int = FEW_ITEMS) -> str | None:
+    if n >= least:
         return None
     return f"{n} item{'s are' if n > 1 else ' is'} few: the interval is rough"
 
