@@ -158,7 +158,7 @@ def test_planning_and_running_with_the_same_options_is_one_study(
 
 def test_what_changes_a_study_can_be_said_of_a_plan_too() -> None:
     running, planning = (set(inspection.signature(one).parameters) for one in (run, plan))
-    assert running - planning == {"report", "memory", "quiet"}
+    assert running - planning == {"report", "quiet"}
     assert planning <= running
     assert {*OF_TASK, *OF_STUDY} < planning
     assert set(OF_STUDY.values()) == {*StudySpec.model_fields} - {"task", "precision"}
