@@ -11,7 +11,15 @@ import torch
 
 from regraft.errors import LockedError
 from small_study import AMPLE, outcome, small_study, write_protocols
-from undisturbed import Undisturbed, decide, decisions_of, kill, run_whole, undisturbed
+from undisturbed import (
+    MEASURED_KEYS,
+    Undisturbed,
+    decide,
+    decisions_of,
+    kill,
+    run_whole,
+    undisturbed,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -19,7 +27,6 @@ if TYPE_CHECKING:
 POSITIONS = 20
 IN_THE_SUITE = 3
 SEED = 7
-MEASURED = ("cost/", "stack/", "compile/")
 
 
 @pytest.fixture(autouse=True)
@@ -56,7 +63,7 @@ def test_a_killed_study_ends_as_an_undisturbed_one(
     # both studies are given the same measurements.
     study = small_study(tmp_path, protocols)
     study.register()
-    decide(study, [one for one in ample.decisions if one[0].startswith(MEASURED)])
+    decide(study, [one for one in ample.decisions if one[0].startswith(MEASURED_KEYS)])
     kill(tmp_path, protocols, budget=AMPLE, at=1 + int(share * ample.n_events))
     before = decisions_of(study)
     record, _ = run_whole(study)

@@ -12,6 +12,7 @@ from regraft.study import Study, StudyOptions
 from regraft.tasks.intake.embedded import digits
 from regraft.tasks.task import Task
 from small_study import AMPLE, write_protocols
+from undisturbed import MEASURED_KEYS, decide, decisions_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -40,7 +41,10 @@ def without_measurements(value: Any) -> Any:
     return [without_measurements(one) for one in value] if isinstance(value, list) else value
 
 
-def run_study(home: Path, protocols: list[str], *, corrupted: bool) -> tuple[Study, list[Any]]:
+def run_study(
+    home: Path, protocols: list[str], *, corrupted: bool, like: Study | None = None
+) -> tuple[Study, list[Any]]:
+    """Run a study; what is measured of the machine is taken from another, where one is given."""
     study = Study(
         task(corrupted=corrupted),
         backbones=["zoo:glyphs"],
@@ -50,16 +54,18 @@ def run_study(home: Path, protocols: list[str], *, corrupted: bool) -> tuple[Stu
         options=StudyOptions(precision="fp32"),
         home=home,
     )
+    if like is not None:
+        study.register()
+        decide(study, [one for one in decisions_of(like) if one[0].startswith(MEASURED_KEYS)])
     return study, [without_measurements(event_json(event)) for event in study.events()]
 
 
 @pytest.fixture(scope="module")
 def studies(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[Study, list[Any]]]:
     protocols = write_protocols(tmp_path_factory.mktemp("protocols"))[:1]
-    return [
-        run_study(tmp_path_factory.mktemp(name), protocols, corrupted=name == "corrupted")
-        for name in ("true", "corrupted")
-    ]
+    true = run_study(tmp_path_factory.mktemp("true"), protocols, corrupted=False)
+    home = tmp_path_factory.mktemp("corrupted")
+    return [true, run_study(home, protocols, corrupted=True, like=true[0])]
 
 
 def test_corrupting_every_test_label_changes_nothing_before_the_opening(
@@ -72,7 +78,11 @@ def test_corrupting_every_test_label_changes_nothing_before_the_opening(
         one.id for one in corrupted.ledger.runs.of(corrupted.id)
     ]
     plain = [
-        [(one.key, without_measurements(one.value)) for one in study.ledger.decisions.all(study.id)]
+        [
+            (key, without_measurements(value))
+            for key, value in decisions_of(study)
+            if not key.startswith(MEASURED_KEYS)
+        ]
         for study in (true, corrupted)
     ]
     assert plain[0] == plain[1]
