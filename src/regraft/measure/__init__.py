@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import Any
 
 _NAMES: dict[str, tuple[str, ...]] = {
-    "calibration": ("ece", "fit_temperature", "reliability_bins"),
+    "calibration": ("ece", "fit_temperature", "reliability_bins", "temperature"),
     "calibration_errors": ("ace", "brier", "classwise_ece", "ece_debiased", "ece_equal_mass"),
     "choice": ("choose_comparison",),
     "comparison": ("Comparison", "benjamini_hochberg", "holm", "paired_bootstrap"),

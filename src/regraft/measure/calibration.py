@@ -134,3 +134,7 @@ def fit_temperature(logits: NDArray[np.floating], labels: NDArray[np.integer]) -
     found = minimize_scalar(loss, bounds=bounds, method="bounded", options={"xatol": 1e-9})
     best = float(found.x)
     return float(np.exp(best)) if loss(best) <= loss(0.0) else 1.0
+
+
+temperature = fit_temperature
+"""Its name among the measures, beside `ece` and `brier`."""
