@@ -9,26 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier, NearestCentroid
 from sklearn.preprocessing import StandardScaler
 
+from made_clusters import clusters
 from regraft.errors import ShapeError
 from regraft.features.logistic import STRENGTHS, fit_probe, log_loss, logistic_path
-from regraft.features.solved import centroid_head, knn_logits, ridge_head
-
-Data = tuple[NDArray[Any], NDArray[np.int64]]
-
-
-def clusters(
-    seed: int, *, n: int = 120, width: int = 6, n_classes: int = 3, apart: float = 1.5
-) -> Data:
-    """Return features (n, width) around class centres, on scales and origins of their own."""
-    random = np.random.default_rng(seed)
-    labels = np.arange(n) % n_classes
-    centres = np.random.default_rng(n_classes).normal(size=(n_classes, width))
-    x = random.normal(size=(n, width)) + apart * centres[labels]
-    return x * np.geomspace(0.1, 10, width) + 5, labels
+from regraft.features.solved import centroid_head, knn_logits
 
 
 def objective(
@@ -217,32 +205,6 @@ def test_an_item_at_the_mean_has_no_direction_and_even_votes() -> None:
     np.testing.assert_allclose(np.exp(logits), 1 / 3, rtol=1e-6)
 
 
-@pytest.mark.parametrize(("n", "width"), [(60, 6), (20, 45)])
-def test_ridge_leaves_each_row_out_as_solving_without_it_does(n: int, width: int) -> None:
-    x, y = clusters(3, n=n, width=width, apart=0.6)
-    standard = StandardScaler().fit_transform(x)
-    ridge = ridge_head(x, y, 3, strengths=np.array([0.3]))
-    targets = np.eye(3)[y]
-    whole = Ridge(alpha=0.3 * n).fit(standard, targets)
-    np.testing.assert_allclose(x @ ridge.weight.T + ridge.bias, whole.predict(standard), atol=2e-4)
-    for row in range(0, n, 7):
-        rest = np.arange(n) != row
-        # The penalty stays λn while a row is out; the weights then equal the leverage formula's.
-        without = Ridge(alpha=0.3 * n).fit(standard[rest], targets[rest])
-        known = without.predict(standard[row : row + 1])[0]
-        np.testing.assert_allclose(ridge.left_out[row], known, atol=1e-5)
-    squared = ((targets - ridge.left_out) ** 2).sum(axis=1).mean()
-    assert ridge.error == pytest.approx(squared)
-
-
-def test_ridge_takes_the_strength_of_the_least_leave_one_out_error() -> None:
-    x, y = clusters(4, n=60, width=30, apart=0.4)
-    errors = [ridge_head(x, y, 3, strengths=np.array([s])).error for s in STRENGTHS]
-    assert ridge_head(x, y, 3).strength == STRENGTHS[int(np.argmin(errors))]
-    with pytest.raises(ShapeError, match="no strength"):
-        ridge_head(x, y, 3, strengths=np.empty(0))
-
-
 def test_features_too_large_to_copy_are_solved_from_a_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -250,8 +212,7 @@ def test_features_too_large_to_copy_are_solved_from_a_file(
     kept = logistic_path(x.astype(np.float32), y, 3)
     file = np.memmap(tmp_path / "features", np.float32, "w+", shape=x.shape)
     file[:] = x
-    monkeypatch.setattr("regraft.features.logistic._KEPT_BYTES", 0)
     monkeypatch.setattr("regraft.features.standard.BLOCK_NUMBERS", 500)
-    read = logistic_path(file, y, 3)
+    read = logistic_path(file, y, 3, memory_bytes=0)
     for first, second in zip(kept, read, strict=True):
         assert second.loss == pytest.approx(first.loss, abs=1e-5)

@@ -159,7 +159,7 @@ def test_a_module_of_ones_own_declares_its_head(tmp_path: Path) -> None:
         write_plain(tmp_path / "own", "maps.mean((2, 3))"), images(), "image", tmp_path / "cache"
     )
     assert one.source is not None
-    known = torch.from_numpy(one.features).softmax(dim=1).numpy()
+    known = torch.tensor(one.features).softmax(dim=1).numpy()
     np.testing.assert_allclose(one.source, known, atol=1e-6)
 
 

@@ -125,6 +125,19 @@ def test_two_passes_give_identical_numbers(tmp_path: Path, kind: Any) -> None:
     assert np.array_equal(*found)
 
 
+def test_features_are_a_read_only_view_of_what_is_kept(tmp_path: Path) -> None:
+    backbone, items = pictures()
+    cache = Cache(tmp_path)
+    prepared = prepare_inputs(cache, backbone.preprocess, items)
+    features = pooled_features(cache, backbone, prepared, items=items)
+    known = features.copy()
+    assert not features.flags.owndata
+    with pytest.raises(ValueError, match="read-only"):
+        features[0] = 0.0
+    cache.clear()
+    assert np.array_equal(features, known)
+
+
 def test_windows_do_not_mix_items_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     backbone, items = texts()
     prepared = prepare_inputs(Cache(tmp_path), backbone.preprocess, items)

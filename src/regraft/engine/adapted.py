@@ -10,7 +10,9 @@ from torch import nn
 
 from regraft.config.protocol import depth_index
 from regraft.config.registry import kind_spec, load
+from regraft.engine.meter import spare_bytes
 from regraft.features.logistic import fit_probe
+from regraft.features.rows import chosen
 from regraft.features.solved import centroid_head
 from regraft.protocols.trainability import Trainability, trainability
 from regraft.seeds import derive
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from regraft.backbones.backbone import Backbone
-    from regraft.engine.job import Head, Job, RunData, Stage
+    from regraft.engine.job import Head, Job, Stage
     from regraft.protocols.insertion import Inserted
 
 _WITH_STATISTICS = (
@@ -213,16 +215,22 @@ def _solved_start(job: Job, stage: Stage, start: str) -> Head | None:
         return None
     key = (start, stage.train.tobytes(), stage.validation.tobytes())
     if key not in job.data.solved:
-        job.data.solved[key] = _solve(job.data, stage, start)
+        job.data.solved[key] = _solve(job, stage, start)
     return job.data.solved[key]
 
 
-def _solve(data: RunData, stage: Stage, start: str) -> Head:
-    features = data.features()[data.rows]
-    x, y = features[stage.train], data.labels[stage.train]
+def _solve(job: Job, stage: Stage, start: str) -> Head:
+    data = job.data
+    features = chosen(data.features(), data.rows)
+    x, y = features.chosen(stage.train), data.labels[stage.train]
     if start == "centroid":
         return centroid_head(x, y, data.n_classes)
     probe = fit_probe(
-        x, y, data.n_classes, features[stage.validation], data.labels[stage.validation]
+        x,
+        y,
+        data.n_classes,
+        features.chosen(stage.validation),
+        data.labels[stage.validation],
+        memory_bytes=spare_bytes(job.memory_bytes),
     )
     return probe.weight, probe.bias

@@ -45,6 +45,11 @@ def share_of_free(device: str) -> int:
     return used_bytes(device) + int(_SHARE * psutil.virtual_memory().available)
 
 
+def spare_bytes(most: float) -> float:
+    """Return what may be kept in main memory before the process holds `most`, 0 or more."""
+    return max(0.0, most - used_bytes("cpu"))
+
+
 def _forget_peak(*, cuda: bool) -> None:
     """Let the most memory count from now on."""
     if cuda:

@@ -12,6 +12,7 @@ from regraft.engine.batches import Loader
 from regraft.engine.job import Job
 from regraft.engine.outputs import outputs
 from regraft.engine.run import predictor_kind
+from regraft.features.rows import chosen
 from regraft.protocols.predictor_data import PredictorData
 
 if TYPE_CHECKING:
@@ -46,7 +47,8 @@ def predict_with_features(
         return outputs(job, model, Loader(job), rows, depth=0)
     spec = kind_spec("predictor", value, where="predictor")
     kind = load("predictor", value["kind"])
-    features = job.data.features()[job.data.rows] if kind.NEEDS == "features" else None
+    reads = kind.NEEDS == "features"
+    features = chosen(job.data.features(), job.data.rows) if reads else None
     data = PredictorData(
         kind=job.data.kind,
         raw=job.data.raw(rows) if kind.NEEDS == "raw" else None,
@@ -57,7 +59,7 @@ def predict_with_features(
     )
     arrays = {n.removeprefix("predictor."): np.asarray(t) for n, t in state.items()}
     logits: np.ndarray[Any, Any] = kind.predict(spec, arrays, data)
-    return logits, features
+    return logits, None if features is None else features.whole()
 
 
 def _tensor(value: torch.Tensor | np.ndarray[Any, Any]) -> torch.Tensor:

@@ -13,13 +13,14 @@ from regraft.engine.adapted import Adapted, build
 from regraft.engine.batches import n_views
 from regraft.engine.fit import DivergedError, Fit, FitResult
 from regraft.engine.job import Job, Stage, fold_stages, refit_stage
-from regraft.engine.meter import Meter
+from regraft.engine.meter import Meter, spare_bytes
 from regraft.engine.preflight import checked, preflight
 from regraft.engine.randomness import RunRandomness
 from regraft.engine.sources import activations
 from regraft.engine.stack import stacking
 from regraft.errors import DataError, LedgerError, RegraftError
 from regraft.events import Checkpoint, Done, Event, Failed, Preflight, Started
+from regraft.features.rows import chosen
 from regraft.measure.convergence import convergence_step
 from regraft.measure.metrics import METRICS, all_scores, softmax
 from regraft.protocols.predictor_data import PredictorData
@@ -111,10 +112,11 @@ def _predictor_data(job: Job, stage: Stage, needs: str) -> PredictorData:
     return PredictorData(
         kind=data.kind,
         raw=data.raw(rows) if needs == "raw" else None,
-        features=data.features()[data.rows[rows]] if needs == "features" else None,
+        features=chosen(data.features(), data.rows[rows]) if needs == "features" else None,
         labels=data.labels[rows],
         n_classes=data.n_classes,
         n_train=len(stage.train),
+        memory_bytes=spare_bytes(job.memory_bytes),
     )
 
 

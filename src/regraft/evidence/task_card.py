@@ -17,6 +17,7 @@ from regraft.measure.power import minimum_detectable_difference
 from regraft.seeds import numpy_generator
 
 if TYPE_CHECKING:
+    from regraft.features.rows import Features
     from regraft.tasks.task import Task
 
 _FOLDS = 5
@@ -28,9 +29,7 @@ _BASE_RATES = (0.6, 0.75, 0.9)
 _Probed = tuple["np.ndarray[Any, Any]", "np.ndarray[Any, Any]"]
 
 
-def task_card(
-    task: Task, *, features: np.ndarray[Any, Any] | None = None, n_seeds: int = 3
-) -> dict[str, Any]:
+def task_card(task: Task, *, features: Features | None = None, n_seeds: int = 3) -> dict[str, Any]:
     """Return the plain card of a task.
 
     Args:
@@ -111,7 +110,7 @@ def detectable(n_test: int, *, n_seeds: int) -> dict[str, Any] | None:
     }
 
 
-def label_noise(task: Task, features: np.ndarray[Any, Any]) -> dict[str, Any] | None:
+def label_noise(task: Task, features: Features) -> dict[str, Any] | None:
     """Estimate the share of wrong labels by confident learning on out-of-fold probabilities.
 
     A probe's errors count with the labels': of clean labels it flags about as many as the probe
@@ -124,7 +123,7 @@ def label_noise(task: Task, features: np.ndarray[Any, Any]) -> dict[str, Any] | 
     return None if probed is None else _noise(task, *probed)
 
 
-def _doubts(task: Task, features: np.ndarray[Any, Any] | None, probed: _Probed | None) -> list[str]:
+def _doubts(task: Task, features: Features | None, probed: _Probed | None) -> list[str]:
     """Return what features and labels say against each other."""
     found = [] if features is None else feature_warnings(features)
     if found or probed is None:
@@ -134,7 +133,7 @@ def _doubts(task: Task, features: np.ndarray[Any, Any] | None, probed: _Probed |
     return label_warnings(probabilities.argmax(axis=1), labels, len(task.classes))
 
 
-def _probed(task: Task, features: np.ndarray[Any, Any]) -> _Probed | None:
+def _probed(task: Task, features: Features) -> _Probed | None:
     """Return which items were looked at, and their out-of-fold probabilities (n, C)."""
     labels = task.development.labels
     if np.bincount(labels, minlength=len(task.classes)).min() < 2:
@@ -167,7 +166,7 @@ def _noise(
     }
 
 
-def _diversity(features: np.ndarray[Any, Any]) -> dict[str, Any]:
+def _diversity(features: Features) -> dict[str, Any]:
     return {
         "value": effective_rank(features),
         "low": None,
@@ -180,7 +179,7 @@ def _diversity(features: np.ndarray[Any, Any]) -> dict[str, Any]:
     }
 
 
-def effective_rank(features: np.ndarray[Any, Any]) -> float:
+def effective_rank(features: Features) -> float:
     """Return exp(entropy) of the normalised eigenvalues of the covariance, between 1 and the width.
 
     Reference:

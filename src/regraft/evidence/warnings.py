@@ -13,6 +13,7 @@ import numpy as np
 from scipy.stats import fisher_exact
 
 from regraft.evidence.words import number, percent
+from regraft.features.standard import blocks
 from regraft.measure.metrics import METRICS, decide, softmax
 from regraft.measure.significance import mcnemar
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from regraft.evidence.arm import ArmEvidence, Part
+    from regraft.features.rows import Features
     from regraft.tasks.task import Task
 
 _MOST_SHARE = 0.8
@@ -51,20 +53,28 @@ def metric_warnings(task: Task) -> list[str]:
     ]
 
 
-def feature_warnings(features: NDArray[np.floating[Any]]) -> list[str]:
+def feature_warnings(features: Features) -> list[str]:
     """Warn of features, shape (n, width), that say nothing, or that are probabilities already."""
-    if len(features) < 2 or not np.isfinite(features).all():
+    n, width = features.shape
+    low, high, beside_one = np.full(width, np.inf), np.full(width, -np.inf), 0.0
+    for rows in blocks(n, width):
+        block = features[rows]
+        low, high = np.minimum(low, block.min(axis=0)), np.maximum(high, block.max(axis=0))
+        if not np.isfinite([low, high]).all():
+            return []
+        sums = block.sum(axis=1, dtype=np.float64)
+        beside_one = max(beside_one, float(np.abs(sums - 1).max()))
+    if n < 2:
         return []
-    largest = float(np.abs(features).max())
-    if float(np.ptp(features, axis=0).max()) <= _CONSTANT * max(largest, _CONSTANT):
+    largest = float(np.maximum(np.abs(low), np.abs(high)).max())
+    if float((high - low).max()) <= _CONSTANT * max(largest, _CONSTANT):
         return [
             "every item has the same features: the backbone is dead for these inputs. Check its "
             "weights, its preprocessing and the range of the inputs"
         ]
-    sums = features.sum(axis=1, dtype=np.float64)
-    if features.shape[1] > 1 and features.min() >= 0 and np.abs(sums - 1).max() <= _SUMS_TO_ONE:
+    if width > 1 and low.min() >= 0 and beside_one <= _SUMS_TO_ONE:
         return [
-            f"the {features.shape[1]} features of every item sum to 1: they are probabilities, so "
+            f"the {width} features of every item sum to 1: they are probabilities, so "
             "the backbone ends in a softmax. Give it without its classifier"
         ]
     return []

@@ -12,13 +12,19 @@ import torch
 from numpy.typing import NDArray
 
 from regraft.features.lbfgs import Descent, Point, lbfgs
+from regraft.features.rows import chosen
 from regraft.features.standard import Moments, blocks, moments
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from regraft.features.rows import Features
+
 STRENGTHS: NDArray[np.float64] = np.logspace(1, -5, 20)
 """L2 strengths λ of the path, strong to weak: mean loss + λ/2 · ‖W‖² on standardised features."""
+
+KEPT_BYTES = 1 << 30
+"""Standardised rows are kept up to this size; above it every pass reads and standardises anew."""
 
 _DEFAULT_STRENGTH = 1e-2
 _FOLDS = 5
@@ -28,7 +34,6 @@ _TOGETHER = 4
 _TOLERANCE = 1e-6
 _LEAST_CURVATURE = 1e-2  # of the bias, which has no penalty
 _LEAST_SPREAD = 1e-4
-_KEPT_BYTES = 1 << 30
 _FOR_SPREAD = 4096
 
 Matrix = NDArray[np.float32]
@@ -49,21 +54,34 @@ class Probe:
     strength: float
     loss: float
 
-    def logits(self, features: NDArray[np.floating]) -> NDArray[np.float64]:
+    def logits(self, features: Features) -> NDArray[np.float64]:
         """Return logits (n, C) of features (n, d)."""
         logits = np.empty((len(features), len(self.bias)))
-        weight = self.weight.T.astype(np.float64)
-        for rows in blocks(*features.shape):
-            logits[rows] = features[rows].astype(np.float64) @ weight + self.bias
+        for rows, block in self._by_block(features):
+            logits[rows] = block
         return logits
+
+    def log_loss(self, features: Features, labels: NDArray[np.integer]) -> float:
+        """Return the mean cross-entropy in nats on features (n, d); no logits are kept."""
+        losses = np.empty(len(features))
+        for rows, block in self._by_block(features):
+            losses[rows] = _log_losses(block, labels[rows])
+        return float(losses.mean())
+
+    def _by_block(self, features: Features) -> Iterator[tuple[slice, NDArray[np.float64]]]:
+        n, width = features.shape
+        weight = self.weight.T.astype(np.float64)
+        for rows in blocks(n, max(width, len(self.bias))):
+            yield rows, features[rows].astype(np.float64) @ weight + self.bias
 
 
 def logistic_path(
-    features: NDArray[np.floating],
+    features: Features,
     labels: NDArray[np.integer],
     n_classes: int,
     *,
     strengths: NDArray[np.float64] = STRENGTHS,
+    memory_bytes: float = KEPT_BYTES,
 ) -> list[Probe]:
     """Multinomial logistic regression at every strength of a path.
 
@@ -72,26 +90,30 @@ def logistic_path(
     share each pass over the features; they start from the weakest of the four before. The loss is
     within 1e-5 of the least one, which is that of scikit-learn's ``LogisticRegression`` with
     C = 1 / (λ n) on the same standardised features. Products are in float32, sums in float64.
-    Features are read in blocks: beside them it takes 1 GiB and what a few heads take.
+    Features are read in blocks: beside them it takes `memory_bytes`, a few blocks of 16 MiB and
+    what a few heads take. What of the rows is kept in memory changes no number.
 
     Args:
-        features: Shape (n, d); may be memory-mapped.
+        features: Shape (n, d); may be rows of a mapped file.
         labels: Shape (n,), in [0, n_classes).
         n_classes: C; classes without items get no score above the others.
         strengths: λ, from strong to weak.
+        memory_bytes: Standardised rows are kept if they are not larger, nor than 1 GiB.
 
     Raises:
         ShapeError: Rows and labels do not fit, or there are none.
     """
-    return list(_walk(features, labels, n_classes, strengths))
+    return list(_walk(features, labels, n_classes, strengths, memory_bytes))
 
 
 def fit_probe(
-    features: NDArray[np.floating],
+    features: Features,
     labels: NDArray[np.integer],
     n_classes: int,
-    held_out: NDArray[np.floating],
+    held_out: Features,
     held_out_labels: NDArray[np.integer],
+    *,
+    memory_bytes: float = KEPT_BYTES,
 ) -> Probe:
     """Return the linear probe: the path's head with the lowest log loss on the held-out rows.
 
@@ -104,28 +126,36 @@ def fit_probe(
         n_classes: C.
         held_out: Validation features (m, d); m may be 0.
         held_out_labels: Validation labels (m,).
+        memory_bytes: As `logistic_path` takes it.
     """
     if len(held_out_labels):
-        return _best_on(_walk(features, labels, n_classes, STRENGTHS), held_out, held_out_labels)
-    strength = _strength_by_folds(features, labels, n_classes)
-    return logistic_path(features, labels, n_classes, strengths=np.array([strength]))[0]
+        path = _walk(features, labels, n_classes, STRENGTHS, memory_bytes)
+        return _best_on(path, held_out, held_out_labels)
+    strength = np.array([_strength_by_folds(features, labels, n_classes, memory_bytes)])
+    return next(_walk(features, labels, n_classes, strength, memory_bytes))
 
 
 def log_loss(logits: NDArray[np.floating], labels: NDArray[np.integer]) -> float:
     """Return the mean cross-entropy in nats of logits (n, C)."""
+    return float(_log_losses(logits, labels).mean())
+
+
+def _log_losses(logits: NDArray[np.floating], labels: NDArray[np.integer]) -> NDArray[np.floating]:
     shifted = logits - logits.max(axis=1, keepdims=True)
     normal = np.log(np.exp(shifted).sum(axis=1))
-    return float((normal - shifted[np.arange(len(labels)), labels]).mean())
+    losses: NDArray[np.floating] = normal - shifted[np.arange(len(labels)), labels]
+    return losses
 
 
 def _walk(
-    features: NDArray[np.floating],
+    features: Features,
     labels: NDArray[np.integer],
     n_classes: int,
     strengths: NDArray[np.float64],
+    memory_bytes: float,
 ) -> Iterator[Probe]:
     """Yield the solution at each strength; a few are solved at a time, when they are asked for."""
-    rows = _Rows(features, labels, n_classes)
+    rows = _Rows(features, labels, n_classes, min(KEPT_BYTES, memory_bytes))
     point = rows.start()
     for first in range(0, len(strengths), _TOGETHER):
         chosen = [float(strength) for strength in strengths[first : first + _TOGETHER]]
@@ -169,7 +199,7 @@ class _Rows:
     """
 
     def __init__(
-        self, features: NDArray[np.floating], labels: NDArray[np.integer], n_classes: int
+        self, features: Features, labels: NDArray[np.integer], n_classes: int, kept_bytes: float
     ) -> None:
         self._features, self._n_classes = features, n_classes
         self._labels = torch.from_numpy(np.asarray(labels, np.int64))
@@ -181,7 +211,7 @@ class _Rows:
             columns, triangle = np.linalg.qr(self._standardised(slice(None)).T.astype(np.float64))
             self._basis, width = np.ascontiguousarray(columns.T), n
             self._kept = torch.from_numpy(np.ascontiguousarray(triangle.T, np.float32))
-        elif 4 * n * width <= _KEPT_BYTES:
+        elif 4 * n * width <= kept_bytes:
             self._kept = torch.empty((n, width))
             for block in blocks(n, width):
                 self._kept[block] = torch.from_numpy(self._standardised(block))
@@ -270,9 +300,7 @@ class _Rows:
         return torch.from_numpy(self._standardised(rows))
 
 
-def _best_on(
-    path: Iterator[Probe], held_out: NDArray[np.floating], labels: NDArray[np.integer]
-) -> Probe:
+def _best_on(path: Iterator[Probe], held_out: Features, labels: NDArray[np.integer]) -> Probe:
     """Return the probe of the lowest held-out loss; the path ends when three in a row are worse.
 
     The weak end of a path takes most of its time, and its loss on held-out rows has one valley.
@@ -280,7 +308,7 @@ def _best_on(
     best = next(path)
     least, worse = np.inf, 0
     for probe in chain([best], path):
-        loss = log_loss(probe.logits(held_out), labels)
+        loss = probe.log_loss(held_out, labels)
         if loss < least:
             best, least, worse = probe, loss, 0
         else:
@@ -291,7 +319,7 @@ def _best_on(
 
 
 def _strength_by_folds(
-    features: NDArray[np.floating], labels: NDArray[np.integer], n_classes: int
+    features: Features, labels: NDArray[np.integer], n_classes: int, memory_bytes: float
 ) -> float:
     counts = np.bincount(labels, minlength=n_classes)
     fewest = int(counts[counts > 0].min())
@@ -304,6 +332,7 @@ def _strength_by_folds(
     losses = np.zeros(len(STRENGTHS))
     for held in range(min(_FOLDS, fewest)):
         inside, outside = fold != held, fold == held
-        path = logistic_path(features[inside], labels[inside], n_classes)
-        losses += [log_loss(p.logits(features[outside]), labels[outside]) for p in path]
+        rest, others = chosen(features, inside), chosen(features, outside)
+        path = _walk(rest, labels[inside], n_classes, STRENGTHS, memory_bytes)
+        losses += [probe.log_loss(others, labels[outside]) for probe in path]
     return float(STRENGTHS[int(np.argmin(losses))])

@@ -1,23 +1,29 @@
-"""Heads that need no descent: class centroids, ridge regression, nearest neighbours."""
+"""Heads that are read off the rows: class centroids, nearest neighbours."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from regraft.errors import ShapeError
-from regraft.features.logistic import STRENGTHS
-from regraft.features.standard import blocks, moments
+from regraft.features.standard import blocks, moments, one_hot
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from regraft.features.rows import Features
 
 _SMOOTHING = 1e-3
+_LEAST_QUERIES = 256  # that meet a block of training rows, which is read anew for each block
 
 Matrix = NDArray[np.float32]
+Nearest = tuple[NDArray[np.floating], NDArray[np.intp]]
+"""Similarities and numbers of the nearest rows, shape (queries, k)."""
 
 
 def centroid_head(
-    features: NDArray[np.floating], labels: NDArray[np.integer], n_classes: int
+    features: Features, labels: NDArray[np.integer], n_classes: int
 ) -> tuple[Matrix, Matrix]:
     """Nearest class centroid on standardised features, as a linear head.
 
@@ -33,7 +39,7 @@ def centroid_head(
     counts = np.bincount(labels, minlength=n_classes)
     sums = np.zeros((n_classes, width))
     for rows in blocks(n, width):
-        sums += _one_hot(labels[rows], n_classes).T @ found.standardise(features[rows])
+        sums += one_hot(labels[rows], n_classes).T @ found.standardise(features[rows])
     centroids = sums / np.maximum(counts, 1)[:, None]
     between = float((counts @ centroids**2).sum()) / n
     within = (float(found.varies.sum()) - between) / width
@@ -45,81 +51,19 @@ def centroid_head(
     return raw.astype(np.float32), (bias - raw @ found.mean).astype(np.float32)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Ridge:
-    """Least squares on one-hot labels with an L2 penalty, in closed form.
-
-    Attributes:
-        weight: Shape (C, d), float32; bias: shape (C,), on raw features.
-        strength: λ of mean ½‖y − ŷ‖² + λ/2 ‖W‖² on standardised features.
-        left_out: Shape (n, C): each row's scores by the solution without it.
-        error: Mean squared error of `left_out`, per row.
-    """
-
-    weight: Matrix
-    bias: Matrix
-    strength: float
-    left_out: NDArray[np.float64]
-    error: float
-
-
-def ridge_head(
-    features: NDArray[np.floating],
-    labels: NDArray[np.integer],
-    n_classes: int,
-    *,
-    strengths: NDArray[np.float64] = STRENGTHS,
-) -> Ridge:
-    """Return the ridge solution of the least leave-one-out error; ties go to the stronger penalty.
-
-    One decomposition X = U S Vᵀ serves all strengths: the fit is U diag(s² / (s² + nλ)) Uᵀ Y, and
-    the error of a row that was left out is its error over one minus its leverage.
-
-    Args:
-        features: Shape (n, d), n ≥ 2.
-        labels: Shape (n,), in [0, n_classes).
-        n_classes: C.
-        strengths: λ, from strong to weak.
-
-    Raises:
-        ShapeError: Rows and labels do not fit, or there are none.
-
-    Reference:
-        Hastie, Tibshirani & Friedman, The Elements of Statistical Learning, 2nd ed., eq. 7.64.
-    """
-    found = moments(features, labels)
-    x = found.standardise(features).astype(np.float64)
-    targets = _one_hot(labels, n_classes)
-    shares = targets.mean(axis=0)
-    left, singular, right = np.linalg.svd(x, full_matrices=False)
-    inside = left.T @ (targets - shares)
-    best: Ridge | None = None
-    for strength in strengths:
-        shrunk = singular**2 / (singular**2 + len(x) * strength)
-        fitted = shares + left @ (shrunk[:, None] * inside)
-        leverage = 1 / len(x) + (left**2) @ shrunk  # the mean's and the weights'
-        wrong = (targets - fitted) / np.maximum(1 - leverage, 1e-9)[:, None]
-        error = float((wrong**2).sum(axis=1).mean())
-        if best is None or error < best.error:
-            solved = right.T @ ((singular / (singular**2 + len(x) * strength))[:, None] * inside)
-            raw = solved.T / found.scale
-            bias = shares - raw @ found.mean
-            best = Ridge(
-                raw.astype(np.float32),
-                bias.astype(np.float32),
-                float(strength),
-                targets - wrong,
-                error,
-            )
-    if best is None:
-        raise ShapeError("no strength was given. Give one at least.")
-    return best
+def linear_logits(features: Features, weight: Matrix, bias: Matrix) -> NDArray[np.floating]:
+    """Return the logits (n, C) of features (n, d) under a linear head (C, d), (C,)."""
+    kind = np.result_type(features[0:0], weight, bias)
+    logits: NDArray[np.floating] = np.empty((len(features), len(bias)), kind)
+    for rows in blocks(len(features), max(weight.shape)):
+        logits[rows] = features[rows] @ weight.T + bias
+    return logits
 
 
 def knn_logits(
-    train: NDArray[np.floating],
+    train: Features,
     train_labels: NDArray[np.integer],
-    queries: NDArray[np.floating],
+    queries: Features,
     *,
     k: int,
     n_classes: int,
@@ -127,6 +71,7 @@ def knn_logits(
     """Log shares of the votes of the k most similar training rows, weighted by similarity.
 
     Similarity is the cosine after subtracting the training mean; negative similarities do not vote.
+    Blocks of queries meet blocks of training rows, and keep their k best so far.
 
     Args:
         train: Shape (n, d); train_labels: (n,).
@@ -138,24 +83,59 @@ def knn_logits(
     Returns:
         Shape (m, C).
     """
-    mean = train.mean(axis=0)
-    unit = _unit(train - mean)
-    k = min(k, len(train))
-    votes = np.full((len(queries), n_classes), _SMOOTHING)
-    for rows in blocks(len(queries), len(train)):
-        similarity = _unit(queries[rows] - mean) @ unit.T  # (block, n)
-        nearest = np.argpartition(-similarity, k - 1, axis=1)[:, :k]
-        weight = np.maximum(np.take_along_axis(similarity, nearest, axis=1), 0.0)
-        block = np.arange(len(nearest))[:, None]
-        np.add.at(votes[rows], (block, train_labels[nearest]), weight)
-    shares: NDArray[np.float64] = votes / votes.sum(axis=1, keepdims=True)
-    return np.log(shares).astype(np.float32)
+    n, width = train.shape
+    k = min(k, n)
+    parts = list(blocks(n, width))
+    if len(parts) > 1:
+        parts = list(blocks(n, max(width, _LEAST_QUERIES)))
+    mean = _mean(train, parts)
+    # Where all training rows are one block, they are made of length 1 once.
+    known = _unit(train[parts[0]] - mean) if len(parts) == 1 else None
+    logits = np.empty((len(queries), n_classes), np.float32)
+    for rows in blocks(len(queries), max(k, len(range(n)[parts[0]]))):
+        asked = _unit(queries[rows] - mean)
+        best: Nearest | None = None
+        for part in parts:
+            unit = _unit(train[part] - mean) if known is None else known
+            best = _nearer(best, asked @ unit.T, part.start, k)  # (block, rows of the part)
+        if best is None:
+            raise AssertionError("there is a block of training rows at least")
+        similarity, nearest = best
+        votes = np.full((len(asked), n_classes), _SMOOTHING)
+        block = np.arange(len(asked))[:, None]
+        np.add.at(votes, (block, train_labels[nearest]), np.maximum(similarity, 0.0))
+        logits[rows] = np.log(votes / votes.sum(axis=1, keepdims=True))
+    return logits
 
 
-def _one_hot(labels: NDArray[np.integer], n_classes: int) -> NDArray[np.float64]:
-    one_hot = np.zeros((len(labels), n_classes))
-    one_hot[np.arange(len(labels)), labels] = 1.0
-    return one_hot
+def _nearer(best: Nearest | None, similarity: NDArray[np.floating], start: int, k: int) -> Nearest:
+    """Return the k largest similarities so far and the numbers of their training rows.
+
+    Args:
+        best: Those of the blocks before.
+        similarity: To the rows of a further block, shape (queries, rows).
+        start: Number of the block's first row.
+        k: How many are kept; fewer while so many were not seen.
+    """
+    least = min(k, similarity.shape[1])
+    nearest = np.argpartition(-similarity, least - 1, axis=1)[:, :least]
+    found = np.take_along_axis(similarity, nearest, axis=1)
+    nearest += start
+    if best is None:
+        return found, nearest
+    found, nearest = np.hstack([best[0], found]), np.hstack([best[1], nearest])
+    least = min(k, found.shape[1])
+    order = np.argpartition(-found, least - 1, axis=1)[:, :least]
+    return np.take_along_axis(found, order, axis=1), np.take_along_axis(nearest, order, axis=1)
+
+
+def _mean(features: Features, parts: Sequence[slice]) -> NDArray[np.floating]:
+    total = np.zeros(features.shape[1])
+    for part in parts:
+        total += features[part].sum(axis=0)
+    kind = np.result_type(features[0:0], np.float32)
+    mean: NDArray[np.floating] = (total / len(features)).astype(kind)
+    return mean
 
 
 def _unit(rows: NDArray[np.floating]) -> NDArray[np.floating]:

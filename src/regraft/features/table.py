@@ -29,6 +29,7 @@ _PREPARED_AT_ONCE = 64
 _DECODED_AT_ONCE = 16  # photos are large, and four such batches are in memory
 
 Pooled = np.ndarray[Any, Any]
+"""Features (n, width), a read-only view of a mapped file; `regraft.features.rows` reads them."""
 
 
 def prepare_inputs(cache: Cache, preprocess: Preprocess, items: Items) -> ArrayStore:
@@ -72,6 +73,8 @@ def pooled_features(
     precision: Precision = "fp32",
 ) -> Pooled:
     """Return the pooled features of the pretrained backbone, shape (n, width), float32.
+
+    They are a read-only view of the file that keeps them.
 
     Batches are made of items of similar length, in an order that depends on the items alone.
     `precision` is that of the pass; what comes out of it is pooled and kept in float32.
@@ -177,7 +180,8 @@ def _stores(
 
 
 def _matrix(store: ArrayStore, backbone: Backbone) -> Pooled:
-    return np.array(store.matrix(), np.float32).reshape(len(store), backbone.width)
+    matrix = store.matrix().reshape(len(store), backbone.width)
+    return matrix.view(np.ndarray).astype(np.float32, copy=False)
 
 
 def _key(backbone: Backbone, items: Items, what: str, precision: Precision) -> dict[str, Any]:

@@ -5,10 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from regraft.features.logistic import KEPT_BYTES
+from regraft.features.rows import chosen
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     import numpy as np
+
+    from regraft.features.rows import Features
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -22,14 +27,16 @@ class PredictorData:
         labels: Shape (n,); those of the rows to be predicted are not looked at.
         n_classes: C.
         n_train: How many rows, from the first, train.
+        memory_bytes: What of the rows a solver may keep in memory, beside a few blocks.
     """
 
     kind: str
     raw: Sequence[Any] | None
-    features: np.ndarray[Any, Any] | None
+    features: Features | None
     labels: np.ndarray[Any, Any]
     n_classes: int
     n_train: int
+    memory_bytes: float = KEPT_BYTES
 
     def training(self) -> PredictorData:
         """Return the training rows."""
@@ -45,7 +52,7 @@ class PredictorData:
             raise AssertionError("the predictor did not ask for raw inputs (NEEDS)")
         return self.raw
 
-    def need_features(self) -> np.ndarray[Any, Any]:
+    def need_features(self) -> Features:
         """Return the features, which must be there."""
         if self.features is None:
             raise AssertionError("the predictor did not ask for features (NEEDS)")
@@ -55,7 +62,7 @@ class PredictorData:
         return replace(
             self,
             raw=None if self.raw is None else self.raw[rows],
-            features=None if self.features is None else self.features[rows],
+            features=None if self.features is None else chosen(self.features, rows),
             labels=self.labels[rows],
             n_train=n_train,
         )

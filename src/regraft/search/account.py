@@ -18,6 +18,7 @@ from regraft.evidence.gathered import Evidence
 from regraft.evidence.movement import movement
 from regraft.evidence.task_card import task_card
 from regraft.evidence.verdict import confirm
+from regraft.features.rows import chosen
 from regraft.search.depths import moved_depths
 from regraft.search.final import finalists
 from regraft.search.forecasts import run_costs
@@ -95,7 +96,9 @@ def evidence_of(account: Account) -> Evidence:
     return Evidence(
         study=_study(account),
         task=task,
-        task_card=task_card(task, features=data.features()[data.rows], n_seeds=account.spec.seeds),
+        task_card=task_card(
+            task, features=chosen(data.features(), data.rows), n_seeds=account.spec.seeds
+        ),
         arms=[_arm(account, o) for o in account.outcomes],
         validation=Part(account.winner_labels, task.costs, seed),
         verdict=account.verdict,
@@ -173,7 +176,7 @@ def _movement(account: Account, outcome: ArmOutcome) -> dict[str, Any] | None:
     if "features" not in arrays:
         return None
     data = account.benches[outcome.arm.backbone or 0].run_data(account.task)
-    before = data.features()[data.rows][arrays["rows"]]
+    before = data.features()[data.rows[arrays["rows"]]]
     return movement(before, arrays["features"], seed=derive(account.spec.seed, "movement"))
 
 

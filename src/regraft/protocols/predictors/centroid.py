@@ -7,7 +7,7 @@ from typing import Any, Literal
 import numpy as np
 
 from regraft.config.spec import Spec as Base
-from regraft.features.solved import centroid_head
+from regraft.features.solved import centroid_head, linear_logits
 from regraft.protocols.predictor_data import PredictorData
 
 NEEDS: Literal["nothing", "raw", "features"] = "features"
@@ -32,5 +32,4 @@ def predict(
 ) -> np.ndarray[Any, Any]:
     """Return logits (n, C)."""
     del spec
-    logits: np.ndarray[Any, Any] = data.need_features() @ state["weight"].T + state["bias"]
-    return logits
+    return linear_logits(data.need_features(), state["weight"], state["bias"])

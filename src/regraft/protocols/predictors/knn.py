@@ -26,7 +26,7 @@ def fit(spec: Spec, data: PredictorData, seed: int) -> dict[str, np.ndarray[Any,
     del spec, seed
     rows = data.training()
     return {
-        "features": np.array(rows.need_features(), np.float32),
+        "features": np.array(rows.need_features()[:], np.float32, copy=None),
         "labels": rows.labels.astype(np.int64),
     }
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from regraft.config.spec import Spec as Base
 from regraft.features.logistic import fit_probe
+from regraft.features.solved import linear_logits
 from regraft.protocols.predictor_data import PredictorData
 
 NEEDS: Literal["nothing", "raw", "features"] = "features"
@@ -29,6 +30,7 @@ def fit(spec: Spec, data: PredictorData, seed: int) -> dict[str, np.ndarray[Any,
         data.n_classes,
         held_out.need_features(),
         held_out.labels,
+        memory_bytes=data.memory_bytes,
     )
     return {
         "weight": probe.weight,
@@ -42,5 +44,4 @@ def predict(
 ) -> np.ndarray[Any, Any]:
     """Return logits (n, C)."""
     del spec
-    logits: np.ndarray[Any, Any] = data.need_features() @ state["weight"].T + state["bias"]
-    return logits
+    return linear_logits(data.need_features(), state["weight"], state["bias"])

@@ -43,7 +43,12 @@ def fit(spec: Spec, data: PredictorData, seed: int) -> dict[str, np.ndarray[Any,
         )
     side = _side(spec, rows)
     probe = fit_probe(
-        pixels(rows, side), rows.labels, data.n_classes, pixels(held_out, side), held_out.labels
+        pixels(rows, side),
+        rows.labels,
+        data.n_classes,
+        pixels(held_out, side),
+        held_out.labels,
+        memory_bytes=data.memory_bytes,
     )
     return {"weight": probe.weight, "bias": probe.bias, "side": np.array([side], np.int64)}
 

@@ -7,7 +7,8 @@ from typing import Any, Literal
 import numpy as np
 
 from regraft.config.spec import Spec as Base
-from regraft.features.solved import ridge_head
+from regraft.features.ridge import ridge_head
+from regraft.features.solved import linear_logits
 from regraft.measure.calibration import fit_temperature
 from regraft.protocols.predictor_data import PredictorData
 
@@ -29,7 +30,7 @@ def fit(spec: Spec, data: PredictorData, seed: int) -> dict[str, np.ndarray[Any,
     del spec, seed
     rows = data.training()
     ridge = ridge_head(rows.need_features(), rows.labels, data.n_classes)
-    temperature = fit_temperature(ridge.left_out, rows.labels)
+    temperature = fit_temperature(ridge.left_out, rows.labels[ridge.rows])
     return {
         "weight": (ridge.weight / temperature).astype(np.float32),
         "bias": (ridge.bias / temperature).astype(np.float32),
@@ -42,5 +43,4 @@ def predict(
 ) -> np.ndarray[Any, Any]:
     """Return logits (n, C)."""
     del spec
-    logits: np.ndarray[Any, Any] = data.need_features() @ state["weight"].T + state["bias"]
-    return logits
+    return linear_logits(data.need_features(), state["weight"], state["bias"])
