@@ -136,5 +136,14 @@ def fit_temperature(logits: NDArray[np.floating], labels: NDArray[np.integer]) -
     return float(np.exp(best)) if loss(best) <= loss(0.0) else 1.0
 
 
-temperature = fit_temperature
-"""Its name among the measures, beside `ece` and `brier`."""
+def temperature(logits: NDArray[np.floating], labels: NDArray[np.integer]) -> float:
+    """Return `fit_temperature` of logits and labels, under the name of the field.
+
+    Args:
+        logits: Shape (N, C), finite; N ≥ 1.
+        labels: Class indices, shape (N,).
+
+    Raises:
+        ShapeError: The two differ in length or hold nothing.
+    """
+    return fit_temperature(logits, labels)
