@@ -7,8 +7,9 @@ against 20 fits of scikit-learn's LogisticRegression in float64, each at the fir
 tolerances 1e-4, 1e-5 … whose loss is within 1e-5 of the better of both; only that fit is counted.
 
 Rows: 125,000 to 1,000,000 × 384 features of 100 classes in a file, the probe chosen on 5,000
-held-out rows; seconds and the most memory above what the process had before, each size in a process
-of its own.
+held-out rows; seconds and how far the peak of the resident memory rose (pages of the file that are
+mapped count), each size in a process of its own. With --memory the probe keeps no more rows than
+that: 0 reads all of them anew in every pass. Where the system tells no peak, it is what is held.
 """
 
 from __future__ import annotations
@@ -19,13 +20,11 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import psutil
 
 PATH_ROWS, PATH_WIDTH, PATH_CLASSES = 20_000, 768, 10
 WIDTH, CLASSES, HELD_OUT = 384, 100, 5_000
@@ -99,64 +98,53 @@ def path(rounds: int) -> dict[str, Any]:
     return {"ours": seconds, "peer": taken, "ratio": taken / median, "excess": max(worse)}
 
 
-def many(n: int, folder: Path) -> dict[str, Any]:
+def many(n: int, memory: str | None, folder: Path) -> dict[str, Any]:
     """Return seconds and memory of a probe on n rows of a file."""
-    from regraft.features.logistic import fit_probe
+    from regraft.config.spec import bytes_of
+    from regraft.engine.meter import Meter, used_bytes
+    from regraft.features.logistic import KEPT_BYTES, fit_probe
+    from regraft.features.rows import chosen
 
     made = Made(WIDTH, CLASSES, 0)
     file = np.memmap(folder / f"{n}.f4", np.float32, "w+", shape=(n, WIDTH))
     labels = np.empty(n, np.int64)
     for start in range(0, n, 25_000):
-        rows = slice(start, start + 25_000)
-        file[rows], labels[rows] = made.rows(25_000, 1 + start)
+        rows = slice(start, min(start + 25_000, n))
+        file[rows], labels[rows] = made.rows(rows.stop - start, 1 + start)
     file.flush()
+    del file
     held, held_labels = made.rows(HELD_OUT, 10**9)
     features = np.memmap(folder / f"{n}.f4", np.float32, "r", shape=(n, WIDTH))
-    with Memory() as memory:
-        started = time.perf_counter()
-        probe = fit_probe(features, labels, CLASSES, held, held_labels)
-        seconds = time.perf_counter() - started
+    kept = 0 if memory == "0" else KEPT_BYTES if memory is None else bytes_of(memory)
+    before, meter = used_bytes("cpu"), Meter("cpu")
+    with meter.running():
+        rows_read = chosen(features, slice(None))
+        probe = fit_probe(rows_read, labels, CLASSES, held, held_labels, memory_bytes=kept)
+        cost = meter.figures()
     right = float((probe.logits(held).argmax(1) == held_labels).mean())
-    return {"n": n, "seconds": seconds, "bytes": memory.most, "accuracy": right}
-
-
-class Memory:
-    """The most private memory (without pages of mapped files) above what it was at the start."""
-
-    def __enter__(self) -> Memory:
-        self._process, self._ends = psutil.Process(), threading.Event()
-        self._before, self.most = self._now(), 0
-        self._thread = threading.Thread(target=self._watch)
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._ends.set()
-        self._thread.join()
-
-    def _now(self) -> int:
-        info = self._process.memory_info()
-        return int(info.rss - info.shared)
-
-    def _watch(self) -> None:
-        while not self._ends.wait(0.02):
-            self.most = max(self.most, self._now() - self._before)
+    grown = cost["peak_memory_bytes"] - before
+    return {"n": n, "seconds": cost["seconds"], "bytes": grown, "accuracy": right}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=3, help="of the path; 0 leaves it out")
     parser.add_argument("--rows", type=int, nargs="*", default=ROWS)
     parser.add_argument("--one", type=int, help="only this many rows; prints JSON")
+    parser.add_argument("--memory", help="rows that may be kept: 0, 200M; 1 GiB if not given")
     parser.add_argument("--out", type=Path)
     arguments = parser.parse_args()
     if arguments.one:
         with tempfile.TemporaryDirectory() as folder:
-            print(json.dumps(many(arguments.one, Path(folder))))
+            print(json.dumps(many(arguments.one, arguments.memory, Path(folder))))
         return
-    found: dict[str, Any] = {"path": path(arguments.rounds), "rows": []}
+    found: dict[str, Any] = {"rows": []}
+    if arguments.rounds:
+        found["path"] = path(arguments.rounds)
     for n in arguments.rows:
         command = [sys.executable, __file__, "--one", str(n)]
+        if arguments.memory is not None:
+            command += ["--memory", arguments.memory]
         answer = subprocess.run(command, check=True, capture_output=True, text=True).stdout
         one = json.loads(answer.splitlines()[-1])
         found["rows"].append(one)

@@ -117,3 +117,13 @@ def test_a_probe_on_a_large_file_holds_a_small_part_of_it(tmp_path: Path) -> Non
     command = [sys.executable, "-c", PROBED, str(path)]
     grown = float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
     assert grown < 30  # MiB; a copy would take 78
+
+
+def test_rows_that_are_not_kept_may_be_wider_than_a_block(monkeypatch: pytest.MonkeyPatch) -> None:
+    x, y = clusters(2, n=60, width=40, apart=0.3)
+    kept = fit_probe(x, y, 3, x[:20], y[:20])
+    monkeypatch.setattr("regraft.features.standard.BLOCK_NUMBERS", 100)
+    monkeypatch.setattr("regraft.features.logistic._READ_NUMBERS", 90)
+    read = fit_probe(x, y, 3, x[:20], y[:20], memory_bytes=0)
+    np.testing.assert_allclose(read.weight, kept.weight, atol=1e-3)
+    assert read.loss == pytest.approx(kept.loss, abs=1e-6)

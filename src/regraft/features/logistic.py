@@ -35,6 +35,7 @@ _TOLERANCE = 1e-6
 _LEAST_CURVATURE = 1e-2  # of the bias, which has no penalty
 _LEAST_SPREAD = 1e-4
 _FOR_SPREAD = 4096
+_READ_NUMBERS = 1 << 18
 
 Matrix = NDArray[np.float32]
 
@@ -207,15 +208,17 @@ class _Rows:
         self._basis: NDArray[np.float64] | None = None
         self._kept: torch.Tensor | None = None
         n, width = features.shape
+        self._n = n
         if width > n:
             columns, triangle = np.linalg.qr(self._standardised(slice(None)).T.astype(np.float64))
             self._basis, width = np.ascontiguousarray(columns.T), n
             self._kept = torch.from_numpy(np.ascontiguousarray(triangle.T, np.float32))
         elif 4 * n * width <= kept_bytes:
-            self._kept = torch.empty((n, width))
-            for block in blocks(n, width):
-                self._kept[block] = torch.from_numpy(self._standardised(block))
-        self._n, self._width = n, width
+            self._kept = self._read(slice(0, n), torch.empty((n, width)))
+        # One buffer for all blocks: allocated anew for each, they would leave the heap in pieces.
+        most = max(next(blocks(n, width)).stop, min(n, _FOR_SPREAD))
+        self._buffer = torch.empty((most if self._kept is None else 0, width))
+        self._width = width
         second = torch.zeros((width, width), dtype=torch.float64)
         for block in blocks(n, width):
             x = self._block(block)
@@ -297,7 +300,16 @@ class _Rows:
     def _block(self, rows: slice) -> torch.Tensor:
         if self._kept is not None:
             return self._kept[rows]
-        return torch.from_numpy(self._standardised(rows))
+        return self._read(rows, self._buffer)
+
+    def _read(self, rows: slice, into: torch.Tensor) -> torch.Tensor:
+        """Write standardised rows into the first of a tensor (…, width), and return these."""
+        into = into[: min(rows.stop, self._n) - rows.start]
+        at = rows.start
+        for piece in into.split(max(1, _READ_NUMBERS // max(1, into.shape[1]))):
+            piece.copy_(torch.from_numpy(self._standardised(slice(at, at + len(piece)))))
+            at += len(piece)
+        return into
 
 
 def _best_on(path: Iterator[Probe], held_out: Features, labels: NDArray[np.integer]) -> Probe:
