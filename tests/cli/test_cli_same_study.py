@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from regraft.commands.asking import OF_STUDY, OF_TASK
+from regraft.commands.asking import OF_STUDY, OF_TASK, study_of
 from regraft.commands.studies import plan, run
 from regraft.config.study import StudySpec
 from regraft.evidence.task_card import detectable
 from regraft.ledger.ledger import Ledger
+from regraft.search.clock import Clock
 from regraft.study import Study
 from regraft.tasks.task import Task
 from small_backbones import save_plain
@@ -172,3 +173,26 @@ def test_the_least_difference_that_shows_goes_by_the_seeds_asked_for(
         assert card["detectable"] == detectable(card["n_test"], n_seeds=n_seeds)
     refused = regraft("inspect", table, *COLUMNS, "--seeds", "0")
     assert (refused.code, "seeds" in refused.err) == (2, True)
+
+
+def test_a_plan_is_of_the_same_study_in_little_memory_and_with_a_small_cache(
+    table: Path, regraft: Regraft, tmp_path: Path
+) -> None:
+    asked = ("plan", table, *COLUMNS, "--backbone", "zoo:glyphs", "--protocol", "linear-probe")
+    ample = regraft(*asked, "--home", tmp_path / "ample")
+    scarce = regraft(*asked, "--home", tmp_path / "scarce", "--cache", "1K", "--memory", "1K")
+    assert (ample.code, scarce.code) == (0, 0)
+    assert ids_in(tmp_path / "ample") == ids_in(tmp_path / "scarce")
+
+
+@pytest.mark.parametrize(("cache", "kept"), [(None, 2), ("1K", 1)])
+def test_a_cache_takes_no_more_than_it_is_given(
+    table: Path, tmp_path: Path, cache: str | None, kept: int
+) -> None:
+    given = {"data": table, "input_": "path", "label": "size", "backbone": ["zoo:glyphs"]}
+    study = study_of({**given, "cache": cache, "home": tmp_path, "trust_remote_code": False})
+    study.register()
+    (bench,) = study.surroundings(Clock(study.ledger, study.id, 60.0)).benches
+    assert bench.features.shape == (len(study.task.development), bench.backbone.width)
+    # Inputs and features: the newest entry stays, whatever its size.
+    assert len(list((tmp_path / "cache").iterdir())) == kept

@@ -33,7 +33,7 @@ class Surroundings:
         device: Of every run, as torch names it.
         checkpoint_seconds: Least time between two checkpoints of a run.
         memory_bytes: What the process may hold: above it candidates that wait are put on disk and
-            batches are taken in parts.
+            batches are taken in parts; rows of features are kept only below it.
     """
 
     ledger: Ledger
