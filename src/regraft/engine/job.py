@@ -98,8 +98,8 @@ class Job:
         adjustments: Decisions recorded in an earlier sitting, by key; they are replayed.
         checkpoint_seconds: Least time of its own between two checkpoints, taken between steps; more
             where one takes long. A run that waits while others go on has nothing new to save.
-        memory_bytes: What the process may hold; a step that took more is taken in smaller parts, and
-            a solved head keeps no more rows of features than that leaves room for.
+        memory_bytes: What the process may hold; a step that took more is taken in smaller parts,
+            and a solved head keeps no more rows of features than that leaves room for.
         stack: The runs that it takes its gradients with; None where it trains alone.
         compiled: Whether its training pass is compiled (`torch.compile`).
     """
