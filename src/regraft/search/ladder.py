@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from regraft.search.surroundings import Surroundings
     from regraft.tasks.task import Task
 
-NUMERICS_VERSION = 4
+NUMERICS_VERSION = 5
 """Part of every run's id; raised only when the same inputs give other numbers."""
 
 
