@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
-import torch
 
 from regraft.errors import BudgetError
-from small_study import AMPLE, outcome, small_study, write_protocols
+from small_study import outcome, small_study
 from undisturbed import Undisturbed, decide, decisions_of, kill, run_whole, undisturbed
 
 if TYPE_CHECKING:
@@ -16,24 +15,7 @@ if TYPE_CHECKING:
 
 BINDING_SHARES = (0.35, 0.5, 0.65)
 
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Any:
-    """Compute with as many threads as the processes that are killed."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
-@pytest.fixture(scope="module")
-def protocols(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
-    return write_protocols(tmp_path_factory.mktemp("protocols"))
-
-
-@pytest.fixture(scope="module")
-def ample(tmp_path_factory: pytest.TempPathFactory, protocols: list[str]) -> Undisturbed:
-    return undisturbed(tmp_path_factory.mktemp("ample"), protocols, AMPLE)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def test_under_a_budget_that_binds_decisions_are_replayed(

@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-import torch
 
 from regraft.errors import LockedError
-from small_study import AMPLE, outcome, small_study, write_protocols
+from small_study import AMPLE, outcome, small_study
 from undisturbed import (
     MEASURED_KEYS,
     Undisturbed,
@@ -18,7 +17,6 @@ from undisturbed import (
     decisions_of,
     kill,
     run_whole,
-    undisturbed,
 )
 
 if TYPE_CHECKING:
@@ -28,24 +26,7 @@ POSITIONS = 20
 IN_THE_SUITE = 3
 SEED = 7
 
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Any:
-    """Compute with as many threads as the processes that are killed."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
-@pytest.fixture(scope="module")
-def protocols(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
-    return write_protocols(tmp_path_factory.mktemp("protocols"))
-
-
-@pytest.fixture(scope="module")
-def ample(tmp_path_factory: pytest.TempPathFactory, protocols: list[str]) -> Undisturbed:
-    return undisturbed(tmp_path_factory.mktemp("ample"), protocols, AMPLE)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def positions() -> list[Any]:

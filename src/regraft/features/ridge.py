@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,10 +12,10 @@ from numpy.typing import NDArray
 from regraft.errors import ShapeError
 from regraft.features import standard
 from regraft.features.logistic import STRENGTHS
-from regraft.features.standard import Moments, blocks, moments, one_hot
+from regraft.features.standard import blocks, moments, one_hot
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from regraft.features.rows import Features
 
@@ -67,89 +68,57 @@ def ridge_head(
     Reference:
         Hastie, Tibshirani & Friedman, The Elements of Statistical Learning, 2nd ed., eq. 7.64.
     """
-    found = moments(features, labels)
     if not len(strengths):
         raise ShapeError("no strength was given. Give one at least.")
     n, width = features.shape
-    solve = _by_blocks if n * width > standard.BLOCK_NUMBERS and n > width else _whole
-    return solve(features, labels, n_classes, strengths, found)
-
-
-def _whole(
-    features: Features,
-    labels: NDArray[np.integer],
-    n_classes: int,
-    strengths: NDArray[np.float64],
-    found: Moments,
-) -> Ridge:
-    x = found.standardise(features[:]).astype(np.float64)
-    targets = one_hot(labels, n_classes)
-    shares = targets.mean(axis=0)
-    left, singular, right = np.linalg.svd(x, full_matrices=False)
-    inside = left.T @ (targets - shares)
-    best: Ridge | None = None
-    for strength in strengths:
-        shrunk = singular**2 / (singular**2 + len(x) * strength)
-        fitted = shares + left @ (shrunk[:, None] * inside)
-        leverage = 1 / len(x) + (left**2) @ shrunk  # the mean's and the weights'
-        wrong = (targets - fitted) / np.maximum(1 - leverage, 1e-9)[:, None]
-        error = float((wrong**2).sum(axis=1).mean())
-        if best is None or error < best.error:
-            solved = right.T @ ((singular / (singular**2 + len(x) * strength))[:, None] * inside)
-            raw = solved.T / found.scale
-            bias = shares - raw @ found.mean
-            best = Ridge(
-                raw.astype(np.float32),
-                bias.astype(np.float32),
-                float(strength),
-                targets - wrong,
-                np.arange(len(x)),
-                error,
-            )
-    if best is None:
-        raise AssertionError("there is a strength at least")
-    return best
-
-
-def _by_blocks(
-    features: Features,
-    labels: NDArray[np.integer],
-    n_classes: int,
-    strengths: NDArray[np.float64],
-    found: Moments,
-) -> Ridge:
-    n, width = features.shape
-    parts = list(blocks(n, max(width, n_classes)))
+    found = moments(features, labels)
     shares = np.bincount(labels, minlength=n_classes) / n
-    second, cross = np.zeros((width, width)), np.zeros((width, n_classes))
-    for part in parts:
-        x = found.standardise(features[part]).astype(np.float64)
-        second += x.T @ x
-        cross += x.T @ (one_hot(labels[part], n_classes) - shares)
-    squares, axes = np.linalg.eigh(second)
-    heads = _Heads(axes, np.maximum(squares, 0.0), axes.T @ cross, shares, n)
+    is_whole = n * width <= standard.BLOCK_NUMBERS or n <= width
+    parts = [slice(0, n)] if is_whole else list(blocks(n, max(width, n_classes)))
 
+    def read(rows: slice | NDArray[np.intp]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        x = found.standardise(features[rows]).astype(np.float64)
+        return x, one_hot(labels[rows], n_classes)
+
+    heads = _heads([partial(read, part) for part in parts], shares, n)
     errors = np.zeros(len(strengths))
     for part in parts:
-        x = found.standardise(features[part]).astype(np.float64)
-        wrongs = heads.wrong(x, one_hot(labels[part], n_classes), strengths)
+        wrongs = heads.wrong(*read(part), strengths)
         errors += [float((wrong**2).sum()) / n for wrong in wrongs]
-    place = int(np.argmin(errors))
-    strength = float(strengths[place])
+    best = int(np.argmin(errors))
+    chosen = strengths[best : best + 1]
 
-    some = np.linspace(0, n - 1, min(n, standard.BLOCK_NUMBERS // n_classes)).astype(np.intp)
-    left_out = np.empty((len(some), n_classes))
-    for part in parts:
-        inside = slice(*np.searchsorted(some, [part.start, part.stop]))
-        x = found.standardise(features[part][some[inside] - part.start]).astype(np.float64)
-        targets = one_hot(labels[some[inside]], n_classes)
-        (wrong,) = heads.wrong(x, targets, strengths[place : place + 1])
-        left_out[inside] = targets - wrong
-    raw = heads.weight(strength) / found.scale
-    bias = shares - raw @ found.mean
+    most = n if is_whole else min(n, standard.BLOCK_NUMBERS // max(width, n_classes))
+    some = np.linspace(0, n - 1, most).astype(np.intp)
+    x, targets = read(some)
+    left_out = targets - next(heads.wrong(x, targets, chosen))
+    raw = heads.weight(float(chosen[0])) / found.scale
     return Ridge(
-        raw.astype(np.float32), bias.astype(np.float32), strength, left_out, some, errors[place]
+        weight=raw.astype(np.float32),
+        bias=(shares - raw @ found.mean).astype(np.float32),
+        strength=float(chosen[0]),
+        left_out=left_out,
+        rows=some,
+        error=float(errors[best]),
     )
+
+
+def _heads(
+    parts: Sequence[Callable[[], tuple[NDArray[np.float64], NDArray[np.float64]]]],
+    shares: NDArray[np.float64],
+    n: int,
+) -> _Heads:
+    """Decompose X as it is where it is one part, else XᵀX, which is summed over the parts."""
+    if len(parts) == 1:
+        x, targets = parts[0]()
+        _, singular, axes = np.linalg.svd(x, full_matrices=False)
+        return _Heads(axes.T, singular**2, axes @ (x.T @ (targets - shares)), shares, n)
+    second = cross = np.zeros(())
+    for part in parts:
+        x, targets = part()
+        second, cross = second + x.T @ x, cross + x.T @ (targets - shares)
+    squares, axes = np.linalg.eigh(second)
+    return _Heads(axes, np.maximum(squares, 0.0), axes.T @ cross, shares, n)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
