@@ -5,19 +5,21 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
-from itertools import pairwise
+from functools import cache
+from itertools import chain, pairwise
 from math import frexp, fsum
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from threadpoolctl import ThreadpoolController
 
 from regraft.errors import ConfigError, DataError, ShapeError
 
 Floats = NDArray[np.floating]
 Transform = Callable[[Floats], None]
 Total = Callable[[Floats], list[float]]
+Result = TypeVar("Result")
 Bandwidth = float | Sequence[float] | None
 
 WIDTHS = (0.5, 1.0, 2.0)
@@ -244,62 +246,40 @@ def pair_sum(
         nothing: The product of which the kernel is 0, put in place of those of i = j.
     """
     right = first.right if second is None else second.right
-    buffer = np.empty(min(len(first.left), _TILE_ROWS) * len(right), right.dtype)
-    sums: list[float] = []
 
-    def add(rows: slice, columns: slice, times: float) -> None:
-        left, other = first.left[rows], right[columns]
-        if not len(other):
-            return
-        tile = buffer[: len(left) * len(other)].reshape(len(left), len(other))
-        np.matmul(left, other.T, out=tile)
-        if second is None and rows == columns:
-            np.fill_diagonal(tile, nothing)
-        use = partial(_add_part, sums, total, tile, times)
-        in_threads(use, cached_rows(tile))
+    def share(mine: Sequence[slice]) -> list[float]:
+        buffer = np.empty((mine[0].stop - mine[0].start) * len(right), right.dtype)
+        sums: list[float] = []
 
-    for start in range(0, len(first.left), _TILE_ROWS):
-        rows = slice(start, min(start + _TILE_ROWS, len(first.left)))
-        if second is not None:
-            add(rows, slice(0, len(right)), 1.0)
-        else:
+        def add(rows: slice, columns: slice, times: float) -> None:
+            tile = product(first.left[rows], right[columns], buffer)
+            if second is None and rows == columns:
+                np.fill_diagonal(tile, nothing)
+            for part in cached_rows(tile):
+                sums.extend([times * one for one in total(tile[part])])
+
+        for rows in mine:
+            if second is not None:
+                add(rows, slice(0, len(right)), 1.0)
+                continue
             add(rows, rows, 1.0)
-            add(rows, slice(rows.stop, len(right)), 2.0)
-    return fsum(sums)  # exact, so that the order in which threads came does not matter
+            if rows.stop < len(right):
+                add(rows, slice(rows.stop, len(right)), 2.0)
+        return sums
+
+    shares = in_threads(share, tiles(len(first.left)))
+    return fsum(chain.from_iterable(shares))  # exact: does not depend on the number of threads
 
 
-def _add_part(sums: list[float], total: Total, tile: Floats, times: float, part: slice) -> None:
-    sums.extend([times * one for one in total(tile[part])])
+def tiles(n: int) -> list[slice]:
+    """Return slices of n rows, so few that their products with all rows stay small."""
+    return [slice(at, min(at + _TILE_ROWS, n)) for at in range(0, n, _TILE_ROWS)]
 
 
-def for_each_tile(
-    use: Callable[..., None],
-    *products: Factors,
-    symmetric: bool,
-    finish: Callable[..., None] | None = None,
-) -> None:
-    """Form left·rightᵀ in tiles of rows, several products in step, and use them while they are hot.
-
-    Args:
-        use: Called as `use(start, part, *tiles)` for few rows of the tiles at once, in threads.
-        products: Factors with equal numbers of rows.
-        symmetric: A tile begins at the diagonal: its columns are start … n.
-        finish: Called as `finish(start, *tiles)` when all rows of the tiles are used.
-    """
-    n, m = len(products[0].left), len(products[0].right)
-    buffers = [np.empty((min(n, _TILE_ROWS), m), one.left.dtype) for one in products]
-    for start in range(0, n, _TILE_ROWS):
-        stop, skip = min(start + _TILE_ROWS, n), start if symmetric else 0
-        tiles = [one[: stop - start, : m - skip] for one in buffers]
-        for tile, (left, right) in zip(tiles, products, strict=True):
-            np.matmul(left[start:stop], right[skip:].T, out=tile)
-        in_threads(partial(_use_part, use, start, tiles), cached_rows(tiles[0]))
-        if finish is not None:
-            finish(start, *tiles)
-
-
-def _use_part(use: Callable[..., None], start: int, tiles: Sequence[Floats], part: slice) -> None:
-    use(start, part, *tiles)
+def product(left: Floats, right: Floats, buffer: Floats) -> Floats:
+    """Return left·rightᵀ, written into the beginning of a buffer."""
+    tile: Floats = buffer[: len(left) * len(right)].reshape(len(left), len(right))
+    return np.matmul(left, right.T, out=tile)
 
 
 def cached_rows(tile: Floats) -> list[slice]:
@@ -308,26 +288,20 @@ def cached_rows(tile: Floats) -> list[slice]:
     return [slice(at, min(at + few, len(tile))) for at in range(0, len(tile), few)]
 
 
-def in_threads(use: Callable[[slice], None], parts: Sequence[slice]) -> None:
-    """Call a function on all parts, spread over as many threads as products of matrices have.
+def in_threads(work: Callable[[Sequence[slice]], Result], parts: Sequence[slice]) -> list[Result]:
+    """Deal parts to as many threads as numpy's products have; return what each got from `work`.
 
-    numpy computes elementwise functions in the thread that calls them: without this they would take
-    as long as a tenth of the products on one core, but a fifth on two.
+    A product that all threads form together leaves all but one idle in what follows it, be it
+    exponentials or sums; worse, they spin. Here each thread forms its products alone.
     """
-    threads = min(_threads(), len(parts))
-    if threads == 1:
-        _use_all(use, parts)
-        return
-    with ThreadPoolExecutor(threads - 1) as pool:
-        others = [pool.submit(_use_all, use, parts[at::threads]) for at in range(1, threads)]
-        _use_all(use, parts[::threads])
-        for one in others:
-            one.result()
+    threads = max(1, min(_threads(), len(parts)))
+    with _blas().limit(limits=1), ThreadPoolExecutor(threads) as pool:
+        return list(pool.map(work, [parts[at::threads] for at in range(threads)]))
 
 
-def _use_all(use: Callable[[slice], None], parts: Sequence[slice]) -> None:
-    for part in parts:
-        use(part)
+@cache
+def _blas() -> ThreadpoolController:
+    return ThreadpoolController().select(user_api="blas")
 
 
 def _threads() -> int:
@@ -339,6 +313,11 @@ def _threads() -> int:
 def kernel_matrix(transform: Transform, factors: Factors) -> Floats:
     """Return a kernel of all pairs of one sample, (n, n), its diagonal 0."""
     kernel: Floats = factors.left @ factors.right.T
-    in_threads(lambda part: transform(kernel[part]), cached_rows(kernel))
+
+    def share(mine: Sequence[slice]) -> None:
+        for part in mine:
+            transform(kernel[part])
+
+    in_threads(share, cached_rows(kernel))
     np.fill_diagonal(kernel, 0.0)
     return kernel

@@ -14,9 +14,9 @@ from regraft.errors import ConfigError, ShapeError
 from regraft.measure.kernels import (
     Bandwidth,
     Floats,
-    cached_rows,
     in_threads,
     rows_of,
+    tiles,
     two_samples,
     widths_of,
 )
@@ -153,24 +153,28 @@ def _sums(
 ) -> tuple[int, NDArray[np.float64]]:
     """Return the number of rows and the sums of cos and sin of their phases, shape (2 D,)."""
     d, count = frequencies.shape
-    phases = np.empty((_CHUNK_ROWS, count), np.float32)
-    waves = np.empty_like(phases)
-    ones = np.ones(_CHUNK_ROWS, np.float32)
     total, rows = np.zeros(2 * count), 0
     for part in _parts(chunks, d, name):
-        n = len(part)
-        np.matmul(part - centre, frequencies, out=phases[:n])
-        for at, wave in ((slice(None, count), np.cos), (slice(count, None), np.sin)):
-            in_threads(partial(_wave, wave, phases, waves), cached_rows(phases[:n]))
-            total[at] += ones[:n] @ waves[:n]
-        rows += n
+        use = partial(_add_waves, part - centre, frequencies)
+        total += np.sum(in_threads(use, tiles(len(part))), axis=0)
+        rows += len(part)
     if rows < 2:
         raise ShapeError(f"{name} has {rows} rows in all. Give at least 2.")
     return rows, total
 
 
-def _wave(wave: np.ufunc, phases: Floats, waves: Floats, rows: slice) -> None:
-    wave(phases[rows], out=waves[rows])
+def _add_waves(rows: Floats, frequencies: Floats, mine: Sequence[slice]) -> NDArray[np.float64]:
+    """Return the sums over some of the rows of cos and sin of their phases, shape (2 D,)."""
+    count = frequencies.shape[1]
+    most = mine[0].stop - mine[0].start
+    buffer, waves = (np.empty((most, count), np.float32) for _ in range(2))
+    ones, total = np.ones(most, np.float32), np.zeros(2 * count)
+    for some in mine:
+        n = some.stop - some.start
+        phases = np.matmul(rows[some], frequencies, out=buffer[:n])
+        for at, wave in ((slice(None, count), np.cos), (slice(count, None), np.sin)):
+            total[at] += ones[:n] @ wave(phases, out=waves[:n])
+    return total
 
 
 def _parts(chunks: Iterable[ArrayLike], d: int, name: str) -> Iterator[Floats]:

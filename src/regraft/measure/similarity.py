@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import chain
 from math import fsum, sqrt
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
@@ -14,21 +15,24 @@ from regraft.measure.kernels import (
     Transform,
     cached_rows,
     distance_factors,
-    for_each_tile,
     gaussian,
     in_threads,
     median_bandwidth,
+    product,
     rows_of,
+    tiles,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from numpy.typing import ArrayLike, NDArray
 
 Kernel = Literal["linear", "rbf"]
 
 _FEWEST = 4
+_BLOCK_ROWS = 2_500
+_PAIRS = ((0, 1), (0, 0), (1, 1))
 
 
 def cka(
@@ -169,7 +173,7 @@ def _hsics(x: Floats, y: Floats, kernel: Kernel, width: float, *, unbiased: bool
     diagonal = 0.0 if unbiased else 1.0
     if kernel == "rbf":
         (first, use_first), (second, use_second) = _rbf(x, width), _rbf(y, width)
-        sums = _pair_sums(first, second, use_first, use_second, diagonal)
+        sums = _pair_sums((first, second), (use_first, use_second), diagonal)
     else:
         by_features = len(x) > max(x.shape[1], y.shape[1])
         sums = (_feature_sums if by_features else _gram_sums)(x, y, unbiased=unbiased)
@@ -197,17 +201,9 @@ def _hsic(
     return (product + totals / n**2 - 2.0 * mixed / n) / (n - 1) ** 2
 
 
-def _centred(rows: Floats) -> tuple[Floats, Floats]:
-    """Return the rows about their mean, and their squared norms."""
-    mean = (np.ones(len(rows), rows.dtype) @ rows) / rows.dtype.type(len(rows))
-    centred, norms = np.empty_like(rows), np.empty(len(rows), rows.dtype)
-
-    def fill(part: slice) -> None:
-        np.subtract(rows[part], mean, out=centred[part])
-        np.einsum("ij,ij->i", centred[part], centred[part], out=norms[part])
-
-    in_threads(fill, cached_rows(rows))
-    return centred, norms
+def _mean(rows: Floats) -> Floats:
+    mean: Floats = (np.ones(len(rows), rows.dtype) @ rows) / rows.dtype.type(len(rows))
+    return mean
 
 
 def _feature_sums(x: Floats, y: Floats, *, unbiased: bool) -> _Sums:
@@ -215,16 +211,38 @@ def _feature_sums(x: Floats, y: Floats, *, unbiased: bool) -> _Sums:
 
     The rows of a centred kernel sum to 0; without its diagonal, to what the diagonal had.
     """
-    (x, norms_x), (y, norms_y) = _centred(x), _centred(y)
-    first, second = norms_x.astype(np.float64), norms_y.astype(np.float64)
+    n = len(x)
+    means = _mean(x), _mean(y)
+    buffers = [np.empty((min(n, _BLOCK_ROWS), one.shape[1]), one.dtype) for one in (x, y)]
+    norms = np.empty((2, n))
+    widths = x.shape[1], y.shape[1]
+    products = [np.zeros((widths[a], widths[b]), x.dtype) for a, b in _PAIRS]
+    for start in range(0, n, _BLOCK_ROWS):
+        # A block at a time: a centred copy of all rows would cost as much as its products' tenth.
+        rows = slice(start, min(start + _BLOCK_ROWS, n))
+        parts = [buffer[: rows.stop - start] for buffer in buffers]
+        for at, (whole, mean, part) in enumerate(zip((x, y), means, parts, strict=True)):
+            norms[at, rows] = _centre(whole[rows], mean, part)
+        for summed, (a, b) in zip(products, _PAIRS, strict=True):
+            summed += parts[a].T @ parts[b]
+    cross, first, second = products
     weight = 1.0 if unbiased else 0.0
     return _Sums(
-        _square_sum(x.T @ y) - weight * float(first @ second),
-        _square_sum(x.T @ x) - weight * float(first @ first),
-        _square_sum(y.T @ y) - weight * float(second @ second),
-        -weight * first,
-        -weight * second,
+        _square_sum(cross) - weight * float(norms[0] @ norms[1]),
+        _square_sum(first) - weight * float(norms[0] @ norms[0]),
+        _square_sum(second) - weight * float(norms[1] @ norms[1]),
+        -weight * norms[0],
+        -weight * norms[1],
     )
+
+
+def _centre(rows: Floats, mean: Floats, out: Floats) -> Floats:
+    """Write the rows about a mean; return their squared norms."""
+    norms = np.empty(len(rows), rows.dtype)
+    for part in cached_rows(rows):
+        np.subtract(rows[part], mean, out=out[part])
+        np.einsum("ij,ij->i", out[part], out[part], out=norms[part])
+    return norms
 
 
 def _square_sum(product: Floats) -> float:
@@ -232,9 +250,9 @@ def _square_sum(product: Floats) -> float:
 
 
 def _gram_sums(x: Floats, y: Floats, *, unbiased: bool) -> _Sums:
+    x, y = x - _mean(x), y - _mean(y)
     diagonal = 0.0 if unbiased else None
-    (x, _), (y, _) = _centred(x), _centred(y)
-    return _pair_sums(Factors(x, x), Factors(y, y), _as_it_is, _as_it_is, diagonal)
+    return _pair_sums((Factors(x, x), Factors(y, y)), (_as_it_is, _as_it_is), diagonal)
 
 
 def _as_it_is(_: Floats) -> None:
@@ -248,37 +266,43 @@ def _rbf(rows: Floats, width: float) -> tuple[Factors, Transform]:
 
 
 def _pair_sums(
-    first: Factors,
-    second: Factors,
-    use_first: Transform,
-    use_second: Transform,
+    factors: tuple[Factors, Factors],
+    transforms: tuple[Transform, Transform],
     diagonal: float | None,
 ) -> _Sums:
     """Return the sums over two kernels, by tiles; a diagonal of None stays as it came out."""
-    rows = np.zeros((2, len(first.left)))
-    products: tuple[list[float], ...] = ([], [], [])
+    n = len(factors[0].left)
 
-    def reduce(_: int, part: slice, *tiles: Floats) -> None:
-        pair = [tile[part] for tile in tiles]
-        for one, transform in zip(pair, (use_first, use_second), strict=True):
-            transform(one)
-            if diagonal is not None:
-                np.fill_diagonal(one[:, part], diagonal)
-        height = len(tiles[0])
-        for sums, (a, b) in zip(products, ((0, 1), (0, 0), (1, 1)), strict=True):
-            # Both triangles of the diagonal square are there, else the upper one alone.
-            sums.append(2.0 * _dot(pair[a], pair[b]))
-            sums.append(-_dot(pair[a][:, :height], pair[b][:, :height]))
+    def share(mine: Sequence[slice]) -> tuple[list[list[float]], NDArray[np.float64]]:
+        most = mine[0].stop - mine[0].start
+        buffers = [np.empty(most * n, one.left.dtype) for one in factors]
+        rows, products = np.zeros((2, n)), [list[float]() for _ in _PAIRS]
+        for some in mine:
+            # A tile begins at the diagonal: of what is right of its square both triangles count.
+            pair = [
+                product(one.left[some], one.right[some.start :], buffer)
+                for one, buffer in zip(factors, buffers, strict=True)
+            ]
+            for part in cached_rows(pair[0]):
+                hot = [tile[part] for tile in pair]
+                for tile, transform in zip(hot, transforms, strict=True):
+                    transform(tile)
+                    if diagonal is not None:
+                        np.fill_diagonal(tile[:, part], diagonal)
+                for sums, (a, b) in zip(products, _PAIRS, strict=True):
+                    sums.append(2.0 * _dot(hot[a], hot[b]))
+                    sums.append(-_dot(*(hot[at][:, : len(pair[0])] for at in (a, b))))
+            for own, tile in zip(rows, pair, strict=True):
+                own[some] += tile @ np.ones(tile.shape[1], tile.dtype)
+                own[some.stop :] += np.ones(len(tile), tile.dtype) @ tile[:, len(tile) :]
+        return products, rows
 
-    def finish(start: int, *tiles: Floats) -> None:
-        for at, tile in enumerate(tiles):
-            stop = start + len(tile)
-            rows[at, start:stop] += tile @ np.ones(tile.shape[1], tile.dtype)
-            rows[at, stop:] += np.ones(len(tile), tile.dtype) @ tile[:, len(tile) :]
-
-    for_each_tile(reduce, first, second, symmetric=True, finish=finish)
-    cross, own_first, own_second = (fsum(sums) for sums in products)
-    return _Sums(cross, own_first, own_second, rows[0], rows[1])
+    found = in_threads(share, tiles(n))
+    cross, first, second = (
+        fsum(chain(*same)) for same in zip(*(one for one, _ in found), strict=True)
+    )
+    rows = sum((rows for _, rows in found), start=np.zeros((2, n)))
+    return _Sums(cross, first, second, rows[0], rows[1])
 
 
 def _dot(a: Floats, b: Floats) -> float:
