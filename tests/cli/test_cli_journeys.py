@@ -446,7 +446,7 @@ def measure_alike(ledger: Ledger, finished: Finished) -> None:
     study = first.studies.get(finished.id)
     ledger.studies.create(study.id, name=study.name, configuration=study.configuration)
     for one in first.decisions.all(study.id):
-        if one.key.startswith(("precision/", "cost/", "stack/", "compile/")):
+        if one.key.startswith(("precision/", "cost", "pace", "stack/", "compile/")):
             ledger.decisions.decide(study.id, one.key, lambda value=one.value: value)
     first.close()
 

@@ -16,7 +16,7 @@ from small_study import outcome, small_study
 if TYPE_CHECKING:
     from regraft.study import Study
 
-MEASURED_KEYS = ("cost/", "stack/", "compile/")
+MEASURED_KEYS = ("cost", "pace", "stack/", "compile/")
 """Of decisions that hang on how fast the machine is; two studies may come to either."""
 
 

@@ -6,11 +6,12 @@ from typing import Any
 
 import pytest
 
+from regraft.evidence.arm import RunCost
 from regraft.ledger.decisions import Decision
 from regraft.search.advisor import Admission
 from regraft.search.arms import Arm
 from regraft.search.drive import Outcome
-from regraft.search.forecasts import run_costs
+from regraft.search.forecasts import mistimed, run_costs
 from regraft.search.outcomes import ArmOutcome
 from regraft.search.race import Dropped
 
@@ -79,3 +80,26 @@ def test_where_nothing_was_predicted_or_the_run_failed_there_is_nothing_to_compa
     failed = Outcome("a", "failed", "NaN", {}, {})
     assert run_costs(decisions(), outcome(failed)) == ()
     assert run_costs([], outcome(ended("a", epochs=9))) == ()
+
+
+def test_a_second_trial_takes_the_place_of_the_first() -> None:
+    again = {**TRIED, "epoch_seconds": 4.0}
+    (found,) = run_costs(decisions(**{"cost-again/lora": again}), outcome(ended("a", epochs=5)))
+    assert found.predicted_seconds == 21.0
+
+
+@pytest.mark.parametrize(
+    ("pairs", "ratio"),
+    [
+        ([], ""),
+        ([(10.0, 12.0)], ""),
+        ([(0.1, 0.9)], ""),
+        ([(10.0, 1.0)], "0.1"),
+        ([(10.0, 30.0), (10.0, 10.0), (5.0, 20.0)], "3"),
+    ],
+)
+def test_trials_are_not_believed_when_runs_take_other_times(
+    pairs: list[tuple[float, float]], ratio: str
+) -> None:
+    said = mistimed([RunCost(str(i), *pair, 1) for i, pair in enumerate(pairs)])
+    assert (f"took {ratio} times" in said) if ratio else said == ""

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from regraft.search.costs import CostModel
 
 SCRATCH_SHARE = 1 / 3
+_PLANNED_SHARE = 0.8
+"""Share of its cap for which training from scratch is planned: a run may take a quarter longer than
+predicted, and one that is cut short never comes to the end of its schedule."""
 RESERVED_SHARE = 0.2
 """Share of the budget kept for repetitions; as much again where a label curve follows."""
 FEWEST_EPOCHS = 3
@@ -190,9 +193,10 @@ def _admit_scratch(arm: Arm, cost: CostModel, *, budget: float, remaining: float
             where="budget",
         )
     asked, n_rates = int(protocol["fit"]["epochs"]), len(arm.candidates)
-    epochs = min(asked, int(cap / (epoch * n_rates)))
+    planned = _PLANNED_SHARE * cap
+    epochs = min(asked, int(planned / (epoch * n_rates)))
     if epochs < 1:
-        epochs, n_rates = max(1, min(asked, int(cap / epoch))), 1
+        epochs, n_rates = max(1, min(asked, int(planned / epoch))), 1
     reason = (
         f"control: always runs; capped at a third of the budget ({_span(cap)}): "
         f"{_rates(n_rates)} of at most {epochs} epochs"

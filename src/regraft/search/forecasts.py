@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from regraft.evidence.arm import RunCost
@@ -12,6 +13,9 @@ if TYPE_CHECKING:
 
     from regraft.ledger.decisions import Decision
     from regraft.search.outcomes import ArmOutcome
+
+_MISTIMED = 1.5
+_TELLING_SECONDS = 1.0
 
 
 def run_costs(decisions: Sequence[Decision], outcome: ArmOutcome) -> tuple[RunCost, ...]:
@@ -26,7 +30,8 @@ def run_costs(decisions: Sequence[Decision], outcome: ArmOutcome) -> tuple[RunCo
         outcome: What became of the arm.
     """
     by_key = {one.key: one.value for one in decisions}
-    measured = by_key.get(f"cost/{outcome.arm.key}")
+    keys = [cost_key(outcome.arm.key, again=again) for again in (True, False)]
+    measured = next((by_key[key] for key in keys if key in by_key), None)
     if measured is None:
         return ()
     tried = Trial(**measured)
@@ -45,6 +50,27 @@ def run_costs(decisions: Sequence[Decision], outcome: ArmOutcome) -> tuple[RunCo
     last = {one["run"]: one for one in standings if one["run"] in alone}
     epochs = outcome.admission.epochs
     return (*ended, *(_dropped(tried, last[run], epochs) for run in outcome.dropped if run in last))
+
+
+def cost_key(arm: str, *, again: bool) -> str:
+    """Return the key of the decision that holds an arm's trial; the second counts, where it is."""
+    return f"cost-again/{arm}" if again else f"cost/{arm}"
+
+
+def mistimed(costs: Sequence[RunCost]) -> str:
+    """Return why trials are not to be believed: what ran took other times. Nothing where they are.
+
+    Args:
+        costs: Of runs that were tried before; what takes no time tells nothing of it.
+    """
+    told = [one for one in costs if max(one.seconds, one.predicted_seconds) >= _TELLING_SECONDS]
+    if not told:
+        return ""
+    ratio = median(one.seconds / max(one.predicted_seconds, 1e-9) for one in told)
+    if 1 / _MISTIMED <= ratio <= _MISTIMED:
+        return ""
+    runs = "1 run" if len(told) == 1 else f"{len(told)} runs"
+    return f"{runs} took {ratio:.2g} times as long as trials said: what is left is tried again"
 
 
 def _ended(tried: Trial, run: str, summary: Mapping[str, Any]) -> RunCost:

@@ -25,6 +25,7 @@ from regraft.search.arms import Arm, with_fit
 from regraft.search.compiling import arm_compiles
 from regraft.search.costs import CostModel, measure_forward
 from regraft.search.drive import Outcome, adjustments, drive, recorded
+from regraft.search.forecasts import cost_key, mistimed, run_costs
 from regraft.search.foresight import foresee_prefixes
 from regraft.search.gating import run_pairs, verdict_of, with_trained_off_switches
 from regraft.search.halving import racing_share
@@ -73,18 +74,23 @@ class Ladder:
         Raises:
             BudgetError: The budget does not hold even the controls.
         """
-        costs = self._costs = {arm.key: self.cost(arm) for arm in arms}
+        self._costs = {arm.key: self.cost(arm) for arm in arms}
         is_race = len(self._task.folds) == 1
         purse = purse_of(
             arms, budget=self._around.clock.budget, raced=is_race, more_follows=more_follows
         )
         around = self._around
-        foresee_prefixes(arms, costs, purse, around.benches, remaining=around.clock.remaining)
-        for arm in order(arms, costs):
-            outcome = ArmOutcome(arm, self._admit(arm, costs[arm.key], purse))
-            self.outcomes.append(outcome)
-            if outcome.admission.admitted and not (is_race and arm.role == "candidate"):
-                yield from self._tune(outcome)
+        remaining = around.clock.remaining
+        foresee_prefixes(arms, self._costs, purse, around.benches, remaining=remaining)
+        for arm in order(arms, self._costs):
+            if arm.role != "candidate":
+                yield from self._tune(self._admitted(arm, purse))
+        self._measure_again([arm for arm in arms if arm.role == "candidate"])
+        for arm in order(arms, self._costs):
+            if arm.role == "candidate":
+                outcome = self._admitted(arm, purse)
+                if not is_race:
+                    yield from self._tune(outcome)
         if is_race:
             yield from self._race(purse.reserved)
         yield from self._repeat(seeds, purse.kept)
@@ -92,8 +98,13 @@ class Ladder:
         self._note_gates(verdict)
         return verdict
 
-    def cost(self, arm: Arm) -> CostModel:
-        """Return the cost model of an arm, measured once per study in a trial of its first rate."""
+    def cost(self, arm: Arm, *, again: bool = False) -> CostModel:
+        """Return the cost model of an arm, measured in a trial of its first rate and written down.
+
+        Args:
+            arm: The arm.
+            again: Whether it is the study's second trial of it.
+        """
         around, place = self._around, arm.backbone or 0
         bench, data = around.benches[place], self._data[place]
         forward = around.ledger.decisions.decide(
@@ -106,7 +117,7 @@ class Ladder:
             protocol, seed = arm.candidates[0], derive(around.seed, "run", 0)
             job = self.job(self.run_id(protocol, place, seed), protocol, place=place, seed=seed)
             measured = around.ledger.decisions.decide(
-                around.study, f"cost/{arm.key}", lambda: trial(job).to_json()
+                around.study, cost_key(arm.key, again=again), lambda: trial(job).to_json()
             )
             tried = Trial(**measured)
         n_validated = sum(len(fold.validation) for fold in data.folds)
@@ -213,7 +224,9 @@ class Ladder:
             memory_bytes=around.memory_bytes,
         )
 
-    def _admit(self, arm: Arm, cost: CostModel, purse: Purse) -> Admission:
+    def _admitted(self, arm: Arm, purse: Purse) -> ArmOutcome:
+        """Decide on what terms an arm runs, if it does."""
+        cost = self._costs[arm.key]
         value = self._around.ledger.decisions.decide(
             self._around.study,
             f"arm/{arm.key}",
@@ -221,10 +234,29 @@ class Ladder:
         )
         terms = Admission(**value)
         purse.take(arm, terms, cost)
-        return terms
+        self.outcomes.append(ArmOutcome(arm, terms))
+        return self.outcomes[-1]
+
+    def _measure_again(self, candidates: Sequence[Arm]) -> None:
+        """Try candidates once more where the controls' runs took other times than trials said.
+
+        What else the machine does in a study's first seconds would else decide what it runs.
+        """
+        ledger, study = self._around.ledger, self._around.study
+
+        def reason() -> dict[str, str]:
+            decisions = ledger.decisions.all(study)
+            runs = [cost for one in self.outcomes for cost in run_costs(decisions, one)]
+            return {"reason": mistimed(runs)}
+
+        if ledger.decisions.decide(study, "pace", reason)["reason"]:
+            trained = [arm for arm in candidates if arm.is_trained]
+            self._costs |= {arm.key: self.cost(arm, again=True) for arm in trained}
 
     def _tune(self, outcome: ArmOutcome) -> Generator[Event, str | None, None]:
         """Try the admitted learning rates and choose the best on validation."""
+        if not outcome.admission.admitted:
+            return
         for candidate in outcome.admitted_candidates():
             if outcome.tuning and not self._has_time(outcome, candidate):
                 break
