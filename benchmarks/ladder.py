@@ -7,7 +7,9 @@ flowers5 (800 images of which a fifth validates, 200 sealed). The peers: all 24 
 peers/candidates.json to their end and the best on validation; Optuna with Hyperband in the same
 space. Ours: `regraft run` on the same candidates, the whole process with its start and its report;
 the seconds of controls without transfer are taken off and printed apart. Prints a line per seed
-and the medians; writes ladder.json and ladder.svg. What has ended is not run again.
+and the medians; writes ladder.json and ladder.svg. What has ended is not run again. A peer that is
+ended by --most is held against ours as far as it came, which its line says; the grid goes on where
+the command is given again.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import statistics
 import subprocess
 import sys
@@ -23,6 +26,7 @@ from typing import Any
 
 import numpy as np
 from peers import ours
+from peers.candidates import grid
 from peers.splits import split
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -43,9 +47,26 @@ def peer(asked: argparse.Namespace, name: str, task: str, parts: Path, seed: int
     else:
         command += ["--trials", str(asked.trials)]
     with out.with_suffix(".log").open("a", encoding="utf-8") as log:
-        subprocess.run(command, check=True, stdout=log, stderr=log)
+        try:
+            subprocess.run(command, check=True, stdout=log, stderr=log, timeout=asked.most)
+        except subprocess.TimeoutExpired:
+            print(f"{out} ended after {asked.most:.0f} s, before its last candidate", flush=True)
     found: dict[str, Any] = json.loads(out.read_text(encoding="utf-8"))
-    return found
+    asked_for = (
+        asked.trials
+        if name == "optuna"
+        else sum(bool(re.search(asked.only, one.name)) for one in grid())
+    )
+    return {**found, "left": asked_for - len(found["candidates"])}
+
+
+def whole_seconds(found: dict[str, Any]) -> float:
+    """Return what a grid that was ended early would take: what is left as its kind did so far."""
+    took: dict[str, list[float]] = {}
+    for one in found["candidates"]:
+        took.setdefault(one["name"].rpartition("-")[0], []).append(one["seconds"])
+    per_kind = len(grid()) / len(took)
+    return float(sum(per_kind * statistics.mean(some) for some in took.values()))
 
 
 def place(asked: argparse.Namespace, task: str, seed: int) -> Path:
@@ -84,13 +105,20 @@ def measured(asked: argparse.Namespace, task: str, seed: int) -> dict[str, Any]:
         one["hits"] = hits(one["best"]["test_predictions"], labels, names)
         found["peers"][name] = one
         left = sum(own["without_transfer"].values())
+        tried = len(one["candidates"])
         print(
             f"{task}, seed {seed}, {name}: ours {own['seconds']:.1f} s (and {left:.1f} s of "
             f"controls without transfer), peer {one['seconds']:.1f} s, ratio "
             f"{own['seconds'] / one['seconds']:.3f}; accuracy {np.mean(own['hits']):.4f} "
-            f"({own['recommended']}), peer {np.mean(one['hits']):.4f} ({one['best']['name']})",
+            f"({own['recommended']}), peer {np.mean(one['hits']):.4f} ({one['best']['name']})"
+            + (
+                f"; the peer's after {tried} of {tried + one['left']} candidates"
+                * bool(one["left"])
+            ),
             flush=True,
         )
+        if one["left"] and name == "grid":
+            print(f"  whole at this pace: {whole_seconds(one):.0f} s", flush=True)
     return found
 
 
@@ -145,6 +173,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--out", type=Path, default=ROOT / "out" / "ladder")
     parser.add_argument("--data", type=Path, default=DATA)
     parser.add_argument("--budget", default="5m", help="of our study")
+    parser.add_argument("--most", type=float, help="seconds after which a peer is ended")
     tries = parser.add_argument_group("to try it on little")
     tries.add_argument("--few", type=int, help="items that train; a third in the other parts")
     tries.add_argument("--epochs", type=int, default=3)
