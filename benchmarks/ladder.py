@@ -52,21 +52,20 @@ def peer(asked: argparse.Namespace, name: str, task: str, parts: Path, seed: int
         except subprocess.TimeoutExpired:
             print(f"{out} ended after {asked.most:.0f} s, before its last candidate", flush=True)
     found: dict[str, Any] = json.loads(out.read_text(encoding="utf-8"))
-    asked_for = (
-        asked.trials
-        if name == "optuna"
-        else sum(bool(re.search(asked.only, one.name)) for one in grid())
-    )
+    names = [one.name for one in grid() if re.search(asked.only, one.name)]
+    asked_for = asked.trials if name == "optuna" else len(names)
     return {**found, "left": asked_for - len(found["candidates"])}
 
 
 def whole_seconds(found: dict[str, Any]) -> float:
     """Return what a grid that was ended early would take: what is left as its kind did so far."""
-    took: dict[str, list[float]] = {}
-    for one in found["candidates"]:
-        took.setdefault(one["name"].rpartition("-")[0], []).append(one["seconds"])
-    per_kind = len(grid()) / len(took)
-    return float(sum(per_kind * statistics.mean(some) for some in took.values()))
+
+    def mean(kind: str) -> float | None:
+        took = [one["seconds"] for one in found["candidates"] if one["name"].startswith(kind)]
+        return statistics.mean(took) if took else None
+
+    each = [mean(f"{one.protocol}-{one.setting}-") or mean(f"{one.protocol}-") for one in grid()]
+    return sum(seconds or 0.0 for seconds in each) + float(found["prepare_seconds"])
 
 
 def place(asked: argparse.Namespace, task: str, seed: int) -> Path:
