@@ -212,8 +212,8 @@ def test_depths_follow_the_order_of_execution_not_of_definition() -> None:
 
 
 def test_a_depth_beyond_the_blocks_is_named() -> None:
-    with pytest.raises(ShapeError, match=r"depth 3 is beyond the backbone's 3 blocks \(0 … 2\)"):
-        array_backbone(LateStem()).hidden({"values": torch.zeros(1, 4)}, depth=3)
+    with pytest.raises(ShapeError, match=r"depth 4 is beyond the backbone's 3 blocks \(0 … 2\)"):
+        array_backbone(LateStem()).hidden({"values": torch.zeros(1, 4)}, depth=4)
 
 
 def test_a_block_off_the_forward_path_is_named() -> None:

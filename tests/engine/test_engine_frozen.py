@@ -10,6 +10,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import nn
 
 from regraft.engine.adapted import build
 from regraft.engine.fit import Fit
@@ -21,6 +22,7 @@ from regraft.search.foresight import prefix_depths
 from small_jobs import (
     FAMILIES,
     PROTOCOLS,
+    Net,
     done,
     events_of,
     family_task,
@@ -118,6 +120,53 @@ def test_frozen_blocks_run_in_evaluation_mode(tmp_path: Any) -> None:
     assert not modes["blocks_.2.1"], "batch normalisation keeps evaluating"
 
 
+class Late(Net):
+    """Has dropout before its blocks, and a normalisation after them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.noise, self.last = nn.Dropout(0.5), nn.LayerNorm(8)
+
+    def forward(self, values: torch.Tensor) -> torch.Tensor:
+        """Return features (B, 8)."""
+        self.noise(values)
+        return self.last(super().forward(values))
+
+
+def test_while_the_head_trains_alone_all_else_rests(tmp_path: Any) -> None:
+    what = {"train": {"from_depth": 0, "stem": True}, "unfreeze": "gradual"}
+    one, two = (
+        job(tmp_path, rows_task(), net_backbone(Late), resolved("late", **what, epochs=n))
+        for n in (1, 2)
+    )
+    model = build(one, fold_stages(one.data, 1)[0])
+    model.set_modes(3)
+    assert not any(part.training for part in model.backbone.module.modules())
+    assert {name.partition(".")[0] for name in trained(one)[0]} == {"head"}
+    model.set_modes(2)
+    modes = dict(model.backbone.module.named_modules())
+    assert modes["last"].training
+    assert not modes["noise"].training
+    assert "backbone.last.weight" in trained(two)[0]
+
+
+def test_what_follows_the_last_block_trains_with_it(tmp_path: Any) -> None:
+    class Bare(Late):
+        def __init__(self) -> None:
+            super().__init__()
+            self.blocks_[2] = nn.Sequential(nn.ReLU(), nn.Dropout(0.2))
+
+    one = job(tmp_path, rows_task(), net_backbone(Bare), resolved("top", train={"from_depth": 2}))
+    assert build(one, None).trains.lowest_depth == 2
+    ended = done(events_of(one))
+    assert ended.summary["activations"] == "cached"
+    assert {name for name in ended.state if "backbone" in name} == {
+        "backbone.last.weight",
+        "backbone.last.bias",
+    }
+    assert not torch.equal(ended.state["backbone.last.weight"], torch.ones(8))
+
+
 @pytest.mark.parametrize("family", ["bert", "vit", "convnext", "plain"])
 @pytest.mark.parametrize("name", ["lp-ft-upper", "gradual", "gradual modules"])
 def test_a_kept_prefix_changes_no_result(
@@ -135,7 +184,8 @@ def test_a_kept_prefix_changes_no_result(
     kept = done(events_of(replace(one, data=replace(one.data, prefix=prefix))))
     assert asked
     foreseen = prefix_depths(protocol, backbone, kind=backbone.preprocess.kind)
-    assert sorted(set(asked), reverse=True) == list(foreseen)
+    inner = {depth for depth in asked if depth < backbone.n_blocks}  # features are always kept
+    assert sorted(inner, reverse=True) == list(foreseen)
     whole = done(events_of(replace(one, data=replace(one.data, prefix=lambda _: None))))
     assert np.allclose(kept.arrays["logits"], whole.arrays["logits"], atol=1e-5)
     histories = [ended.summary["stages"][0]["history"] for ended in (kept, whole)]

@@ -9,25 +9,39 @@ import numpy as np
 import pytest
 from torch import nn
 
-from regraft.events import Step
-from small_jobs import FAMILIES, done, events_of, family_task, job, resolved
+from regraft.events import Failed, Step
+from small_jobs import (
+    FAMILIES,
+    Net,
+    done,
+    events_of,
+    family_task,
+    job,
+    net_backbone,
+    resolved,
+    rows_task,
+)
 
 if TYPE_CHECKING:
+    import torch
+
     from regraft.backbones.backbone import Backbone
     from regraft.engine.job import Job
     from regraft.events import Done, Event
 
 RATE = {"kind": "cosine", "peak": 1e-3}
+RANDOM = {"kind": "linear", "start": "random"}
 RECIPES: dict[str, dict[str, Any]] = {
+    "head": {"train": {"from_depth": "none"}, "head": RANDOM, "rate": RATE},
     "upper": {"train": {"from_depth": 0.5}, "rate": RATE},
     "lora": {"rate": RATE},
     "gradual": {
         "train": {"from_depth": 1},
-        "unfreeze": {"kind": "gradual", "head_first": False},
+        "unfreeze": {"kind": "gradual"},
         "rate": {"kind": "slanted_triangular", "peak": 1e-3},
     },
 }
-LIGHT = {"augment": {"kind": "light"}, "views": 2}
+AFRESH = {"augment": {"kind": "light"}}
 FIT = {"batch_size": 6, "patience": 9, "least_steps": 1}
 
 
@@ -65,6 +79,17 @@ def assert_alike(one: list[Event], other: list[Event]) -> tuple[Done, Done]:
     return ours, theirs
 
 
+def noted(one: Job) -> tuple[Job, list[int]]:
+    """Return the job, and a list to which it adds each depth whose kept states it reads."""
+    read: list[int] = []
+
+    def prefix(depth: int) -> Any:
+        read.append(depth)
+        return one.data.prefix(depth)
+
+    return replace(one, data=replace(one.data, prefix=prefix)), read
+
+
 @pytest.mark.parametrize("name", RECIPES)
 @pytest.mark.parametrize("family", FAMILIES)
 def test_three_epochs_from_kept_activations_equal_three_that_compute_all(
@@ -73,16 +98,55 @@ def test_three_epochs_from_kept_activations_equal_three_that_compute_all(
     backbone = families[family]
     protocol = resolved(name, epochs=3, **recipe(name, backbone), fit=FIT)
     one = job(tmp_path, family_task(backbone.preprocess.kind), backbone, protocol)
-    read: set[int] = set()
-
-    def prefix(depth: int) -> Any:
-        read.add(depth)
-        return one.data.prefix(depth)
-
-    noted = replace(one, data=replace(one.data, prefix=prefix))
-    kept, whole = assert_alike(events_of(noted), events_of(uncached(one)))
-    assert (len(read) > 1) == (name == "gradual")
+    reading, read = noted(one)
+    kept, whole = assert_alike(events_of(reading), events_of(uncached(one)))
+    assert (len(set(read)) > 1) == (name == "gradual")
+    assert (backbone.n_blocks in read) == (name in {"head", "gradual"})
     assert min(read) > 0
     assert kept.summary["activations"] == "cached"
     assert whole.summary["activations"] == "computed: what it would keep is too large"
     assert len(kept.summary["stages"][0]["history"]) == 3
+
+
+class Counting(Net):
+    """Counts its forward passes."""
+
+    passes = 0
+
+    def forward(self, values: torch.Tensor) -> torch.Tensor:
+        """Return features (B, 8)."""
+        Counting.passes += 1
+        return super().forward(values)
+
+
+def test_where_the_head_alone_trains_no_step_or_evaluation_runs_the_backbone(tmp_path: Any) -> None:
+    one = job(tmp_path, rows_task(), net_backbone(Counting), resolved("head", **RECIPES["head"]))
+    one.data.features()
+    assert not any(isinstance(event, Failed) for event in events_of(one))  # pre-flight runs it
+    before = Counting.passes
+    ended = done(events_of(one))
+    assert Counting.passes == before
+    validation = one.data.folds[0].validation
+    features = one.data.features()[one.data.rows[validation]]
+    assert np.array_equal(ended.arrays["features"], features)
+
+
+@pytest.mark.parametrize("name", ["head", "upper", "gradual"])
+@pytest.mark.parametrize("family", ["vit", "resnet"])
+def test_what_is_augmented_afresh_is_scored_from_kept_activations(
+    families: dict[str, Backbone], tmp_path: Any, family: str, name: str
+) -> None:
+    backbone = families[family]
+    protocol = resolved(name, epochs=3, **recipe(name, backbone), fit=FIT, data=AFRESH)
+    one = job(tmp_path, family_task("image"), backbone, protocol)
+    reading, read = noted(one)
+    kept, whole = events_of(reading), events_of(uncached(one))
+    assert losses(kept) == losses(whole)  # every step computes the same batches
+    ours, theirs = assert_alike(kept, whole)
+    assert (len(set(read)) > 1) == (name == "gradual")
+    assert min(read) > 0
+    histories = [ended.summary["stages"][0]["history"] for ended in (ours, theirs)]
+    for one_look, other in zip(*histories, strict=True):
+        assert one_look["metrics"] == pytest.approx(other["metrics"], abs=1e-5)
+    for ended in (ours, theirs):
+        assert ended.summary["activations"] == "computed: augmented afresh each epoch"

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from regraft.events import Event
 
 UPPER = {"train": {"from_depth": 0.5}}
+HEAD = {"train": {"from_depth": "none"}, "head": {"kind": "linear", "start": "centroid"}}
 LORA = {"modules": [{"kind": "lora", "rank": 2}]}
 
 
@@ -95,11 +96,12 @@ def test_layers_that_are_named_one_by_one_are_meant(tmp_path: Any) -> None:
     assert found(events_of(one)).warnings == ()
 
 
+@pytest.mark.parametrize("protocol", [UPPER, HEAD])
 @pytest.mark.parametrize(("make", "said"), [(Leaking, True), (Net, False)])
 def test_features_that_hang_on_the_batch_are_warned_of(
-    tmp_path: Any, make: Any, said: bool
+    tmp_path: Any, make: Any, said: bool, protocol: dict[str, Any]
 ) -> None:
-    one = job(tmp_path, rows_task(), net_backbone(make), resolved("upper", **UPPER))
+    one = job(tmp_path, rows_task(), net_backbone(make), resolved("some", **protocol))
     words = "what training reads gives other features than the head was solved on (they differ by"
     assert [line.startswith(words) for line in found(events_of(one)).warnings] == [True] * said
 

@@ -32,7 +32,7 @@ RECIPES: dict[str, dict[str, Any]] = {
     "upper": {"train": {"from_depth": 2}, "head": {"kind": "linear", "start": "random"}},
     "gradual": {
         "train": {"from_depth": 1},
-        "unfreeze": {"kind": "gradual", "head_first": False},
+        "unfreeze": {"kind": "gradual"},
         "rate": {"kind": "slanted_triangular", "peak": 1e-3},
     },
 }
@@ -157,10 +157,11 @@ def test_every_view_has_its_turn_and_all_runs_share_them(
         ({"train": {"from_depth": 0}}, "computed views (2): the lowest block trains"),
         ({"data": {"augment": "light"}}, "computed: augmented afresh each epoch"),
         ({"data": {}}, "cached"),
-        ({"train": {"from_depth": "none"}}, "computed views (2): only the head trains"),
+        ({"train": {"from_depth": "none"}}, "cached views (2)"),
+        ({"train": {"from_depth": "none"}, "data": {}}, "cached"),
         (
             {"unfreeze": "gradual", "train": {"from_depth": 0}},
-            "cached views (2) in 9 of 15 steps, else computed: only the head trains; the lowest",
+            "cached views (2) in 12 of 15 steps, else computed: the lowest block trains",
         ),
     ],
 )

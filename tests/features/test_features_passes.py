@@ -188,6 +188,25 @@ def test_no_more_is_kept_of_a_pass_than_fits(
     assert len(list(tmp_path.glob("*.arrays"))) == entries + 1
 
 
+def test_the_features_are_what_is_kept_beyond_the_last_block_by_one_pass(
+    backbones: dict[str, Backbone], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from regraft.search import bench as module
+
+    backbone = backbones["bert"].copy()
+    bench = Bench(some_items("text"), backbone, Cache(tmp_path))
+    bench.expect([2])
+    kept = bench.prefix(backbone.n_blocks)
+    assert kept is not None
+    counts, _ = item_counts(backbone)
+    assert np.array_equal(np.stack(kept.gather(range(N))), bench.features)
+    assert bench.prefix(2) is not None
+    assert not any(counts)
+    monkeypatch.setattr(module, "PREFIX_BYTES", 1)
+    other = Bench(some_items("text"), backbone, Cache(tmp_path))
+    assert other.prefix(backbone.n_blocks) is not None  # every solved head reads them anyway
+
+
 def test_a_block_that_writes_over_its_input_does_not_change_what_is_kept(
     backbones: dict[str, Backbone], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -129,11 +129,13 @@ class Backbone:
         return self._pool(self._forward(batch), batch)
 
     def hidden(self, batch: Mapping[str, torch.Tensor], *, depth: int) -> torch.Tensor:
-        """Return what block `depth` receives, 0 ≤ depth < n_blocks.
+        """Return what block `depth` receives, at depth n_blocks the pooled features.
 
         Raises:
             ShapeError: There is no such block.
         """
+        if depth == self.n_blocks:
+            return self.features(batch)
         return self.seen(batch, depths=(depth,), pooled=False)[0][0]
 
     def seen(
@@ -184,8 +186,10 @@ class Backbone:
         """Return pooled features (B, width), from what block `depth` receives.
 
         Blocks before `depth` are passed through and its first argument is replaced; masks and
-        positions come from the live pass over `batch`.
+        positions come from the live pass over `batch`. At depth n_blocks they are `hidden` itself.
         """
+        if depth == self.n_blocks:
+            return hidden
 
         def replace(
             _: nn.Module, arguments: tuple[Any, ...], keywords: dict[str, Any]
@@ -205,10 +209,10 @@ class Backbone:
     def split_hidden(
         self, hidden: torch.Tensor, batch: Mapping[str, torch.Tensor]
     ) -> list[np.ndarray[Any, Any]]:
-        """Return the hidden states by item, texts cut to their true length."""
+        """Return the hidden states by item, the tokens of texts without their padding."""
         values = hidden.detach().float().cpu().numpy()
         mask = batch.get("attention_mask")
-        if mask is None:
+        if mask is None or values.ndim < 3:
             return list(values)
         lengths = mask.sum(dim=1).tolist()
         return [row[:length] for row, length in zip(values, lengths, strict=True)]

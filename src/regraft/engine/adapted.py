@@ -96,8 +96,9 @@ class Adapted:
         self.head.train()
         if self.trains.backbone:
             for name, child in module.named_modules():
-                depth = self.backbone.depth_of(name) if name else -1
-                if name and (depth >= max(lowest_open, 0) or (depth < 0 and self.trains.stem)):
+                depth = self._opens_with(name) if name else -1
+                is_stem = depth < 0 and self.trains.stem and lowest_open <= 0
+                if name and (depth >= max(lowest_open, 0) or is_stem):
                     child.training = self.learns_statistics or not isinstance(
                         child, _WITH_STATISTICS
                     )
@@ -112,7 +113,7 @@ class Adapted:
         kept prefix, which knows nothing of the module.
         """
         all_open = lowest_open <= self.trains.lowest_depth
-        return all_open or self.backbone.depth_of(name) >= lowest_open
+        return all_open or self._opens_with(name) >= lowest_open
 
     def evaluate(self) -> None:
         """Put everything in evaluation mode."""
@@ -137,6 +138,13 @@ class Adapted:
         with torch.no_grad():
             for name, value in state.items():
                 own[name].copy_(value)
+
+    def _opens_with(self, name: str) -> int:
+        """Return the block with which a part opens: the last one for what follows it.
+
+        Where the head alone trains, features are thereby those of the pretrained backbone.
+        """
+        return min(self.backbone.depth_of(name), self.backbone.n_blocks - 1)
 
     def _inserted_names(self) -> frozenset[str]:
         return frozenset(name for part in self.inserted for name in part.parameter_names)

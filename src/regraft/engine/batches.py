@@ -17,6 +17,7 @@ from regraft.seeds import derive, numpy_generator
 
 if TYPE_CHECKING:
     from regraft.engine.job import Job
+    from regraft.features.store import ItemArrays
 
 
 _POOLED_BATCHES = 16
@@ -24,7 +25,10 @@ _POOLED_BATCHES = 16
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Batch:
-    """Inputs and labels of some items; `hidden` is what block `depth` receives, if it was kept."""
+    """Inputs and labels of some items; `hidden` is what block `depth` receives, if it was kept.
+
+    At depth n_blocks these are the pooled features, and there are no inputs: nothing reads them.
+    """
 
     inputs: dict[str, torch.Tensor]
     hidden: torch.Tensor | None
@@ -37,7 +41,8 @@ class Source:
     """Where an epoch's batches come from.
 
     Attributes:
-        depth: Block whose kept input they hold; 0 where the whole backbone computes.
+        depth: Block whose kept input they hold, n_blocks where they hold the pooled features; 0
+            where the whole backbone computes.
         reason: Why nothing kept is read; empty where it is.
         failed: Whether what should have been kept could not be written.
     """
@@ -128,7 +133,7 @@ class Loader:
         What is kept is written here, if it was not before. Without an epoch nothing trains: the
         items are read as they are.
         """
-        if reason := self._computes(lowest_open):
+        if reason := self.computes(lowest_open, epoch=epoch):
             return Source(0, reason)
         data = self._job.data
         try:
@@ -139,18 +144,16 @@ class Loader:
             return Source(0, str(error), failed=True)
         return Source(lowest_open) if is_kept else Source(0, "what it would keep is too large")
 
-    def _computes(self, lowest_open: int) -> str:
+    def computes(self, lowest_open: int, *, epoch: int | None) -> str:
         """Return why nothing kept can be read; empty where it can."""
-        job = self._job
-        if job.protocol["backbone"] != "pretrained":
+        backbone = self._job.backbone
+        if self._job.protocol["backbone"] != "pretrained":
             return "the backbone starts from random weights"
-        if lowest_open >= job.backbone.n_blocks:
-            return "only the head trains"
         if lowest_open <= 0:
-            return "the lowest block trains"
-        if not job.backbone.can_cut:
+            return "the lowest block trains" if backbone.n_blocks else "there are no blocks"
+        if not backbone.can_cut and lowest_open < backbone.n_blocks:
             return "the backbone cannot be cut"
-        if self._augments and not self._n_views:
+        if self._augments and not self._n_views and epoch is not None:
             return "augmented afresh each epoch"
         return ""
 
@@ -177,24 +180,34 @@ class Loader:
         return self._batch(inputs, None, 0, rows)
 
     def _viewed(self, rows: np.ndarray[Any, Any], *, depth: int, view: View) -> Batch:
-        """Return a batch as a view shows it; inputs too, as a stem that runs may read them."""
-        data, backbone = self._job.data, self._job.backbone
-        shown = ViewInputs(data.prepared, view, rows=data.rows).gather(rows)
-        inputs = backbone.preprocess.collate(shown)
+        """Return a batch as a view shows it."""
+        data = self._job.data
+        shown = ViewInputs(data.prepared, view, rows=data.rows)
         store = data.view_prefix(depth, view) if depth else None
-        if store is None:
-            return self._batch(inputs, None, 0, rows)
-        return self._batch(inputs, backbone.join_hidden(store.gather(rows)), depth, rows)
+        return self._read(shown, store, rows, depth=depth, rows=rows)
 
     def plain(self, rows: np.ndarray[Any, Any], *, depth: int) -> Batch:
         """Return a batch without augmentation."""
-        job = self._job
-        inputs = job.backbone.preprocess.collate(job.data.prepared.gather(job.data.rows[rows]))
-        store = job.data.prefix(depth) if depth else None
-        if store is None:
-            return self._batch(inputs, None, 0, rows)
-        hidden = job.backbone.join_hidden(store.gather(job.data.rows[rows]))
-        return self._batch(inputs, hidden, depth, rows)
+        data = self._job.data
+        store = data.prefix(depth) if depth else None
+        return self._read(data.prepared, store, data.rows[rows], depth=depth, rows=rows)
+
+    def _read(
+        self,
+        prepared: ItemArrays,
+        store: ItemArrays | None,
+        places: np.ndarray[Any, Any],
+        *,
+        depth: int,
+        rows: np.ndarray[Any, Any],
+    ) -> Batch:
+        """Return a batch of what is kept; inputs too, as a stem that runs may read them."""
+        backbone = self._job.backbone
+        hidden = None if store is None else backbone.join_hidden(store.gather(places))
+        if hidden is not None and depth == backbone.n_blocks:
+            return self._batch({}, hidden, depth, rows)
+        inputs = backbone.preprocess.collate(prepared.gather(places))
+        return self._batch(inputs, hidden, 0 if hidden is None else depth, rows)
 
     def _batch(
         self,

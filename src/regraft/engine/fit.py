@@ -131,18 +131,15 @@ class Fit:
             self._restore(*resume)
         with self._member or nullcontext():
             ended = yield from self._epochs()
+        lowest = self._model.trains.lowest_depth
         if self._best is None and len(self._stage.validation):
-            yield from self._evaluate(0)
+            yield from self._evaluate(lowest)
         if self._best is None:
             self._best = self._model.state()
             if not all(bool(tensor.isfinite().all()) for tensor in self._best.values()):
                 raise DivergedError(f"weights are not finite {self._where()}")
         self._model.load_state(self._best)
-        trains = self._model.trains
-        depth = yield from self._kept_depth(lowest_open(self._job, trains, self._progress.epoch))
-        if depth:
-            depth = yield from self._kept_depth(trains.lowest_depth)
-        logits, features = self._outputs(depth)
+        logits, features = self._outputs((yield from self._kept_depth(lowest)))
         return FitResult(self._best, logits, features, self._progress, ended)
 
     def _epochs(self) -> Generator[Event, str | None, bool]:
@@ -157,7 +154,7 @@ class Fit:
         self._open(lowest)
         batches = self._batches(progress.epoch)
         self._model.set_modes(lowest)
-        asked, depth = None, 0
+        asked = None
         while progress.position < len(batches):
             depth = yield from self._kept_depth(lowest, epoch=progress.epoch)
             asked = yield from self._step(batches[progress.position], depth)
@@ -168,7 +165,8 @@ class Fit:
                 return True
             if asked == GLIMPSE:
                 some = looked_at(self._stage.validation, progress.examples_seen)
-                asked = yield self._glimpse(self._scores(depth, some)[0], len(some))
+                scored_at = yield from self._kept_depth(lowest)
+                asked = yield self._glimpse(self._scores(scored_at, some)[0], len(some))
                 self._model.set_modes(lowest)
             due = asked == CHECKPOINT or self._is_checkpoint_due()
             if due and (yield from self._checkpoint()):
@@ -180,7 +178,7 @@ class Fit:
         progress.epoch, progress.position = epoch, 0
         progress.loss_sum, progress.loss_items = 0.0, 0
         if len(self._stage.validation):
-            yield from self._evaluate(depth, train_loss=loss)
+            yield from self._evaluate(lowest, train_loss=loss)
             if asked == GLIMPSE:
                 metrics = progress.history[-1]["metrics"]
                 asked = yield self._glimpse(metrics, len(self._stage.validation))
@@ -192,7 +190,7 @@ class Fit:
     def _kept_depth(
         self, lowest: int, *, epoch: int | None = None
     ) -> Generator[Event, str | None, int]:
-        """Return the block whose kept input is read, or 0; without an epoch nothing trains."""
+        """Return the block whose kept input is read, or 0; without an epoch items are scored."""
         source = yield from self._sources.open(lowest, epoch=epoch, step=self._progress.step)
         reasons = self._progress.computed_because
         if epoch is not None and source.reason and source.reason not in reasons:
@@ -280,9 +278,10 @@ class Fit:
         self._alone_from = self._progress.step
 
     def _evaluate(
-        self, depth: int, train_loss: float | None = None
+        self, lowest: int, train_loss: float | None = None
     ) -> Generator[Event, str | None, None]:
         progress, job = self._progress, self._job
+        depth = yield from self._kept_depth(lowest)
         metrics, value = self._scores(depth, self._stage.validation)
         best = progress.best_metric
         log_loss = metrics["log_loss"]

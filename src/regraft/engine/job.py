@@ -58,8 +58,9 @@ class RunData:
         prepared: The inputs after the backbone's own preprocessing, before normalisation.
         raw: The decoded inputs of chosen items, for controls that see no backbone.
         features: The pooled features of the pretrained backbone, shape (rows of the store, width).
-        prefix: The stored hidden states that block `depth` receives; None where they are not kept.
-            A LedgerError where they cannot be written: the run then computes them at each step.
+        prefix: The stored hidden states that block `depth` receives, at depth n_blocks the pooled
+            features; None where they are not kept. A LedgerError where they cannot be written: the
+            run then computes them at each step.
         metric: The metric that early stopping watches.
         class_weights: Weights of the classes in the loss, given by the user, shape (C,); or None.
         costs: Cost of predicting column j for true class row i, shape (C, C); or None.

@@ -28,7 +28,9 @@ def outputs(
     """
     model.evaluate()
     lengths = job.data.prepared.lengths()[job.data.rows[rows]]
-    weights = lowered(model.backbone, job.device) if _is_worth_lowering(job, len(rows)) else []
+    is_computed = not depth or depth < model.backbone.n_blocks
+    is_lowered = is_computed and _is_worth_lowering(job, len(rows))
+    weights = lowered(model.backbone, job.device) if is_lowered else []
     logits = np.empty((len(rows), job.data.n_classes), np.float32)
     features = np.empty((len(rows), model.backbone.width), np.float32)
     with torch.no_grad():

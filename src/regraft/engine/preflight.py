@@ -126,8 +126,7 @@ def _other_features(job: Job, rows: np.ndarray[Any, Any], copy: Adapted) -> list
         return []
     loader = Loader(job)
     copy.evaluate()
-    depth = loader.source(copy.trains.lowest_depth, epoch=None).depth
-    batch = loader.plain(rows, depth=depth)
+    batch = loader.plain(rows, depth=_depth(loader, copy, epoch=None))
     with torch.no_grad(), autocast(job.precision, job.device):
         features = copy.features(batch.inputs, batch.hidden, batch.depth)
     theirs = job.data.features()[job.data.rows[rows]].astype(np.float64)
@@ -145,12 +144,21 @@ def _other_features(job: Job, rows: np.ndarray[Any, Any], copy: Adapted) -> list
     ]
 
 
+def _depth(loader: Loader, copy: Adapted, *, epoch: int | None) -> int:
+    """Return the block whose kept input is read; 0 where a run reads the features themselves.
+
+    These are what a head is solved on, and would agree with themselves whatever the backbone does.
+    """
+    depth = loader.source(copy.trains.lowest_depth, epoch=epoch).depth
+    return depth if depth < copy.backbone.n_blocks else 0
+
+
 def _train(job: Job, stage: Stage, rows: np.ndarray[Any, Any], copy: Adapted) -> dict[str, bool]:
     """Take the steps; return for each parameter with a gradient whether it was ever non-zero."""
     trained = copy.trained()
     optimiser = _steady_optimiser(job, stage, copy)
     loader = Loader(job)
-    depth = loader.source(copy.trains.lowest_depth, epoch=0).depth
+    depth = _depth(loader, copy, epoch=0)
     gradients: dict[str, bool] = {}
     for step in range(_STEPS):
         copy.set_modes(copy.trains.lowest_depth)

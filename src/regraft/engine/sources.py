@@ -39,7 +39,7 @@ class Sources:
             step: Steps taken so far.
         """
         if self._decided is not None and int(self._decided["from_step"]) <= step:
-            return Source(0, _FULL)
+            return Source(0, self._loader.computes(lowest_open, epoch=epoch) or _FULL)
         source = self._loader.source(lowest_open, epoch=epoch)
         if not source.failed:
             return source

@@ -95,9 +95,10 @@ def prefix_activations(
 ) -> ArrayStore:
     """Return the hidden state that block `depth` receives, by item, texts without their padding.
 
-    With a view, what is prepared are the images as it shows them.
+    At depth n_blocks these are the pooled features. With a view, what is prepared are the images as
+    it shows them.
     """
-    wanted = Wanted((depth,))
+    wanted = Wanted((depth,)) if depth < backbone.n_blocks else Wanted(pooled=True)
     (store,) = _stores(cache, backbone, prepared, wanted, items, precision, view=view)
     return store
 
@@ -113,11 +114,13 @@ def features_and_prefixes(
 ) -> tuple[Pooled, dict[int, ArrayStore]]:
     """Return pooled features and the prefixes at some depths; one pass makes what is missing.
 
-    They equal what `pooled_features` and `prefix_activations` return, to the last bit.
+    They equal what `pooled_features` and `prefix_activations` return, to the last bit. Among the
+    prefixes are the features, at depth n_blocks.
     """
     wanted = Wanted(tuple(sorted(set(depths))), pooled=True)
-    *prefixes, store = _stores(cache, backbone, prepared, wanted, items, precision)
-    return _matrix(store, backbone), dict(zip(wanted.depths, prefixes, strict=True))
+    stores = _stores(cache, backbone, prepared, wanted, items, precision)
+    prefixes = dict(zip((*wanted.depths, backbone.n_blocks), stores, strict=True))
+    return _matrix(stores[-1], backbone), prefixes
 
 
 def source_probabilities(

@@ -94,7 +94,7 @@ def trainability(
         own = trains_blocks and (depth >= from_depth if depth >= 0 else stem)
         if not (own or name in new):
             continue
-        lowest = min(lowest, max(depth, 0))
+        lowest = min(lowest, max(min(depth, backbone.n_blocks - 1), 0))
         rate_factor = decay ** -max(0, backbone.n_blocks - 1 - depth)
         state_name = f"module.{name}" if name in new else f"backbone.{name}"
         members.setdefault((rate_factor, parameter.ndim > 1), []).append(state_name)

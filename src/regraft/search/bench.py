@@ -101,6 +101,8 @@ class Bench:
     def prefix(self, depth: int) -> ArrayStore | None:
         """Return the hidden states that block `depth` receives, or None if they are too large.
 
+        At depth n_blocks these are the pooled features, which are kept however large they are.
+
         Raises:
             LedgerError: They cannot be written; it is not tried again.
         """
@@ -159,6 +161,9 @@ class Bench:
         return _opened(self._view_prefixes[key])
 
     def _keep_prefix(self, depth: int) -> ArrayStore | None:
+        if depth == self.backbone.n_blocks:
+            _ = self.features  # the pass for them keeps what else is expected
+            return _opened(self._prefixes[depth])
         if self._prefix_bytes([depth])[0] > PREFIX_BYTES:
             return None
         return prefix_activations(
@@ -210,7 +215,10 @@ class Bench:
         longest = int(np.argmax(self.prepared.lengths()))
         batch = self.backbone.preprocess.collate(self.prepared.gather(np.array([longest])))
         with torch.no_grad():
-            hidden, _ = self.backbone.seen(batch, depths=depths, pooled=False)
+            if list(depths) == [self.backbone.n_blocks]:
+                hidden = [self.backbone.features(batch)]
+            else:
+                hidden, _ = self.backbone.seen(batch, depths=depths, pooled=False)
         return [one.numel() * one.element_size() * len(self.items) for one in hidden]
 
 

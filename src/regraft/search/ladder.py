@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from regraft.search.surroundings import Surroundings
     from regraft.tasks.task import Task
 
-NUMERICS_VERSION = 5
+NUMERICS_VERSION = 6
 """Part of every run's id; raised only when the same inputs give other numbers."""
 
 
