@@ -106,6 +106,34 @@ print((peak() - before) / 1024)
 """
 
 
+EPOCH = """\
+import re, sys
+from pathlib import Path
+import numpy as np
+from regraft.features.store import Cache
+
+def items():
+    for row in range(200):
+        yield [np.full(1 << 18, row, np.float32)]
+
+def held():
+    return int(re.search(r"VmRSS:\\s+(\\d+)", Path("/proc/self/status").read_text())[1])
+
+store = Cache(Path(sys.argv[1])).array_store({"what": "prefix"}, 200, items)
+before = held()
+seen = [store.gather(range(at, at + 4))[0][0] for at in range(0, 200, 4)]
+assert seen == list(range(0, 200, 4))
+print((held() - before) / 1024)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads what is held where Linux tells it")
+def test_an_epoch_over_what_is_kept_holds_a_part_of_it(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", EPOCH, str(tmp_path)]
+    grown = float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    assert grown < 90  # MiB; the file is of 200
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="reads the peak where Linux tells it")
 def test_a_probe_on_a_large_file_holds_a_small_part_of_it(tmp_path: Path) -> None:
     path = tmp_path / "features.f4"

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import mmap
-import sys
 from typing import Any, Protocol, final
 
 import numpy as np
 from numpy.typing import NDArray
+
+from regraft.features.mapped import file_of, give_back
 
 _ROWS_AT_ONCE = 256
 """Rows copied between two times that pages are given back. Splits keep their rows ascending, so
@@ -43,7 +43,7 @@ class FeatureRows:
 
     def __init__(self, features: NDArray[Any], rows: NDArray[np.integer]) -> None:
         self._features, self._rows = features, rows
-        self._file = _read_only_map(features)
+        self._file = file_of(features)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -57,14 +57,14 @@ class FeatureRows:
     def __getitem__(self, rows: Chosen, /) -> NDArray[Any]:
         """Return a copy of some rows."""
         wanted = self._rows[rows]
-        if self._file is None or sys.platform != "linux":
+        if self._file is None:
             gathered: NDArray[Any] = self._features[wanted]
             return gathered
         copied = np.empty((len(wanted), *self._features.shape[1:]), self._features.dtype)
         for start in range(0, len(wanted), _ROWS_AT_ONCE):
             piece = slice(start, start + _ROWS_AT_ONCE)
             copied[piece] = self._features[wanted[piece]]
-            self._file.madvise(mmap.MADV_DONTNEED)
+            give_back(self._file)
         return copied
 
     def chosen(self, rows: Chosen) -> FeatureRows:
@@ -90,13 +90,3 @@ def chosen(features: Features, rows: Chosen) -> FeatureRows:
     if isinstance(features, FeatureRows):
         return features.chosen(rows)
     return FeatureRows(np.asanyarray(features), np.arange(len(features))[rows])
-
-
-def _read_only_map(array: NDArray[Any]) -> mmap.mmap | None:
-    """Return the file that an array is a view of; None where it is none, or can be written to."""
-    base: object = array
-    while isinstance(base, np.ndarray):
-        if base.flags.writeable:  # what is written to a private map is lost with its pages
-            return None
-        base = base.base
-    return base if isinstance(base, mmap.mmap) else None

@@ -22,6 +22,7 @@ import numpy as np
 import psutil
 
 from regraft.errors import LedgerError, ShapeError
+from regraft.features.mapped import file_of, give_back
 from regraft.hashing import digest_json
 
 if TYPE_CHECKING:
@@ -35,6 +36,8 @@ _TAIL = 41  # two numbers of 20 characters and a line's end
 _TRIES = 3
 _MOST_BYTES = 20 << 30
 _SHARE_OF_DISK = 0.2
+_HELD_BYTES = 64 << 20
+"""Copied between two times that a store gives pages back: an epoch would else hold all of it."""
 
 
 class ItemArrays(Protocol):
@@ -68,6 +71,7 @@ class ArrayStore:
             self._values = np.memmap(path, self._dtype, mode="r", shape=(total,))
         else:
             self._values = np.empty(0, self._dtype)
+        self._file, self._copied = file_of(self._values), 0
 
     def __len__(self) -> int:
         """Return the number of items."""
@@ -79,8 +83,13 @@ class ArrayStore:
         return np.array(self._values[start:stop]).reshape(self._shapes[row])
 
     def gather(self, rows: Sequence[int] | np.ndarray[Any, Any]) -> list[np.ndarray[Any, Any]]:
-        """Return copies of the arrays of some items."""
-        return [self[int(row)] for row in rows]
+        """Return copies of the arrays of some items; now and then the pages read are given back."""
+        found = [self[int(row)] for row in rows]
+        self._copied += sum(one.nbytes for one in found)
+        if self._copied > _HELD_BYTES:
+            give_back(self._file)
+            self._copied = 0
+        return found
 
     def lengths(self) -> np.ndarray[Any, Any]:
         """Return each item's number of values, shape (n,)."""
