@@ -7,7 +7,7 @@ import sys
 
 import typer
 
-from regraft.commands import limits, ranking, records, studies, tools
+from regraft.commands import limits, ranking, records, sequence, studies, tools
 from regraft.commands.showing import BAD_INPUT, INTERRUPTED, complain
 from regraft.errors import RegraftError
 
@@ -30,6 +30,7 @@ for command in (
     records.report,
     records.compare,
     limits.limits,
+    sequence.sequence,
     records.verify,
     tools.predict,
     records.clean,

@@ -16,7 +16,7 @@ from regraft.tasks.corruptions.items import (
 )
 from regraft.tasks.corruptions.texts import corrupt_text
 from regraft.tasks.items import Items, items_from
-from regraft.tasks.labelled import MOST_ITEMS, read_labelled
+from regraft.tasks.labelled import MOST_ITEMS, some_labelled
 from regraft.tasks.outliers import built_in, made_outliers
 
 RANDOM = np.random.default_rng(0)
@@ -111,16 +111,14 @@ def test_shuffled_patches_keep_the_pixels_and_shuffled_letters_the_letters() -> 
 
 
 def test_labelled_items_of_the_source_are_drawn_by_class() -> None:
-    items = read_labelled("zoo:digits", kind="image", seed=0, allow_bad=False)
+    items = some_labelled("zoo:digits", kind="image", seed=0, allow_bad=False)
     counts = np.bincount(items.labels)
     assert abs(len(items) - MOST_ITEMS) < 10
     assert counts.max() - counts.min() < 10
-    again = read_labelled("zoo:digits", kind="image", seed=0, allow_bad=False)
+    again = some_labelled("zoo:digits", kind="image", seed=0, allow_bad=False)
     assert items.ids == again.ids
 
 
 def test_a_source_of_another_kind_is_refused() -> None:
-    with pytest.raises(
-        DataError, match="zoo:digits: it holds images, the data of the study are texts"
-    ):
-        read_labelled("zoo:digits", kind="text", seed=0, allow_bad=False)
+    with pytest.raises(DataError, match="zoo:digits: it holds images, texts are needed"):
+        some_labelled("zoo:digits", kind="text", seed=0, allow_bad=False)

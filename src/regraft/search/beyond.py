@@ -12,7 +12,7 @@ from regraft.search.holding_up import held_up
 from regraft.search.retention import source_features
 from regraft.seeds import derive
 from regraft.tasks.inputs import read_inputs
-from regraft.tasks.labelled import read_labelled
+from regraft.tasks.labelled import some_labelled
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -75,7 +75,7 @@ def read_asides(spec: StudySpec, task: Task) -> Asides:
         outliers = read_inputs(path, kind=task.kind, column=None, allow_bad=allow_bad)
     if spec.source is not None:
         seed = derive(spec.seed, "source")
-        source = read_labelled(spec.source, kind=task.kind, seed=seed, allow_bad=allow_bad)
+        source = some_labelled(spec.source, kind=task.kind, seed=seed, allow_bad=allow_bad)
         if shared := set(source.digests) & set(task.sealed.inputs.digests):
             raise DataError(
                 f"{len(shared)} of its items lie in the sealed test part, whose labels nobody may "
