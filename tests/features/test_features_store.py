@@ -38,8 +38,8 @@ class Counted:
             yield self.arrays[start : start + 2]
 
 
-def entry(root: Path) -> Path:
-    (path,) = root.glob("*.arrays")
+def entry(root: Path, pattern: str = "*.arrays") -> Path:
+    (path,) = root.glob(pattern)
     return path
 
 
@@ -145,6 +145,83 @@ def test_several_may_build_the_same_entry_at_once(tmp_path: Path) -> None:
         )
     assert {tuple(store[2].tolist()) for store in stores} == {(0, 1, 2, 3, 4)}
     assert len(list(tmp_path.iterdir())) == 1
+
+
+CROWD = """
+import random, sys
+from pathlib import Path
+import numpy as np
+from regraft.features.store import Cache
+
+seed, turns = int(sys.argv[2]), random.Random(int(sys.argv[2]))
+cache = Cache(Path(sys.argv[1]), most_bytes=60_000)  # some three entries of 16 kB
+
+def arrays(name):
+    return [np.full(1000 + item, 10 * name + item, np.int32) for item in range(4)]
+
+for turn in range(60):
+    names = turns.sample(range(6), 2)
+    values = [arrays(name) for name in names]
+    def produce(missing):
+        for item in range(4):
+            yield [[values[place][item]] for place in missing]
+    stores = cache.array_stores([{"name": name} for name in names], 4, produce)
+    if turns.random() < 0.2:
+        cache.clear()
+    for store, value in zip(stores, values):
+        assert all(np.array_equal(a, b) for a, b in zip(store.gather(range(4)), value))
+"""
+
+
+def test_processes_that_build_evict_and_clear_at_once_read_what_they_wrote(tmp_path: Path) -> None:
+    crowd = [
+        subprocess.Popen(
+            [sys.executable, "-c", CROWD, str(tmp_path), str(seed)], stderr=subprocess.PIPE
+        )
+        for seed in range(4)
+    ]
+    said = [one.communicate()[1].decode() for one in crowd]
+    assert said == [""] * 4
+    assert {path.suffix for path in tmp_path.iterdir()} <= {".arrays"}
+    whole = [Cache(tmp_path).holds({"name": name}, 4) for name in range(6)]
+    assert sum(whole) == len(list(tmp_path.iterdir()))
+
+
+WAITING = """
+import sys
+from pathlib import Path
+import numpy as np
+from regraft.features.store import Cache
+
+def produce():
+    yield [np.arange(3, dtype=np.int32)]
+    print("half", flush=True)
+    sys.stdin.readline()
+    yield [np.arange(3, dtype=np.int32)]
+
+store = Cache(Path(sys.argv[1])).array_store({"what": "slow"}, 2, produce)
+print(store[1].tolist())
+"""
+
+
+def test_who_is_still_writing_is_left_alone_by_those_who_tidy_up(tmp_path: Path) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", WAITING, str(tmp_path)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as writer:
+        assert writer.stdout is not None
+        assert writer.stdout.readline() == "half\n"
+        (part,) = tmp_path.iterdir()
+        foreign = part.rename(tmp_path / "999999999-of-another-container.part")
+        cache = Cache(tmp_path)
+        cache.array_store(KEY, 4, Counted(ARRAYS))
+        assert cache.clear() > 0
+        assert list(tmp_path.iterdir()) == [foreign]
+        foreign.rename(part)
+        assert writer.communicate("go on\n")[0] == "[0, 1, 2]\n"
+    assert cache.holds({"what": "slow"}, 2)
 
 
 KILLED = """
@@ -257,6 +334,15 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way", encoding="utf-8")
     with pytest.raises(LedgerError, match=r"file.*the cache cannot be written .*--home"):
         Cache(tmp_path / "file" / "cache").array_store(KEY, 4, Counted(ARRAYS))
+
+
+def test_an_entry_that_is_deleted_while_it_is_written_is_named(tmp_path: Path) -> None:
+    def produce() -> Iterator[list[np.ndarray[Any, Any]]]:
+        yield ARRAYS
+        entry(tmp_path, "*.part").unlink()
+
+    with pytest.raises(LedgerError, match=r"what was written to the cache cannot be read back"):
+        Cache(tmp_path).array_store(KEY, 4, produce)
 
 
 FULL = """

@@ -3,11 +3,12 @@
 An entry is one file: the flat values of all items end to end, then one line of JSON with the items'
 shapes and the checksum of the values, then the length and checksum of that line. It is written
 under a temporary name and renamed, so a torn entry has no valid end; it is built again, as a
-damaged one is.
+damaged one is. Who writes holds a lock on the file: what is half-written without one is nobody's.
 """
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import shutil
@@ -19,7 +20,6 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Protocol, final
 
 import numpy as np
-import psutil
 
 from regraft.errors import LedgerError, ShapeError
 from regraft.features.mapped import file_of, give_back
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
 
 _FORMAT = 2
 _TAIL = 41  # two numbers of 20 characters and a line's end
-_TRIES = 3
 _MOST_BYTES = 20 << 30
 _SHARE_OF_DISK = 0.2
 _HELD_BYTES = 64 << 20
@@ -161,30 +160,29 @@ class Cache:
             ShapeError: What is produced of an entry is not n arrays of one dtype.
         """
         paths = [self._path(key) for key in keys]
-        built: list[int] = []
-        for _ in range(_TRIES):  # another process may clear the folder in between
-            stores = [_opened(path, n) for path in paths]
-            found = [store for store in stores if store is not None]
-            if len(found) == len(keys):
-                if built:
-                    self._make_room(keep=paths[built[-1]])
-                return found
-            built = [place for place, store in enumerate(stores) if store is None]
-            self._build([(paths[i], keys[i]) for i in built], n, produce(built))
-        raise LedgerError(
-            "an entry of the cache vanished while it was used. Do not clear it during a study.",
-            where=str(self._root),
-        )
+        found = {place: _opened(path, n) for place, path in enumerate(paths)}
+        missing = [place for place, store in found.items() if store is None]
+        if missing:
+            built = self._build([(paths[i], keys[i]) for i in missing], n, produce(missing))
+            found |= zip(missing, built, strict=True)
+            self._make_room(keep=paths[missing[-1]])
+        return [store for store in found.values() if store is not None]
 
     def holds(self, key: dict[str, Any], n: int) -> bool:
         """Whether the entry of a key is there, whole."""
         return _opened(self._path(key), n) is not None
 
     def clear(self) -> int:
-        """Delete all entries; return the bytes that this frees."""
-        freed = self.size_bytes()
-        shutil.rmtree(self._root, ignore_errors=True)
-        return freed
+        """Delete all entries but those that are being written; return the bytes that this frees."""
+        before = self.size_bytes()
+        self._sweep()
+        for path in self._root.glob("*"):
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            elif path.suffix != ".part":
+                with suppress(OSError):  # another user's
+                    path.unlink()
+        return max(0, before - self.size_bytes())
 
     def size_bytes(self) -> int:
         """Return the bytes of all entries."""
@@ -198,8 +196,11 @@ class Cache:
         entries: Sequence[tuple[Path, dict[str, Any]]],
         n: int,
         batches: Batches,
-    ) -> None:
-        """Write the entries under temporary names, then rename them all."""
+    ) -> list[ArrayStore]:
+        """Write the entries under temporary names, open them, then rename them all.
+
+        Once open they can be read, whoever deletes them as soon as they have their names.
+        """
         with _writing(self._root):
             self._root.mkdir(parents=True, exist_ok=True)
             self._sweep()
@@ -211,9 +212,18 @@ class Cache:
                     writer.add(arrays)
             for writer in writers:
                 writer.finish(n)
+            stores = [_opened(writer.path, n) for writer in writers]
+            built = [store for store in stores if store is not None]
+            if len(built) < len(writers):
+                raise LedgerError(
+                    "what was written to the cache cannot be read back. Look at the disk, or move "
+                    "the ledger with --home.",
+                    where=str(self._root),
+                )
             with _writing(self._root):
                 for writer, (path, _) in zip(writers, entries, strict=True):
                     writer.path.replace(path)
+            return built
 
     def _make_room(self, *, keep: Path) -> None:
         """Delete what was opened longest ago until the entries fit in the budget."""
@@ -240,11 +250,14 @@ class Cache:
         return found
 
     def _sweep(self) -> None:
-        """Delete what processes that were killed left half-written."""
+        """Delete what processes that were killed left half-written.
+
+        Process ids would not tell: those of another container that shares the folder mean nothing.
+        """
         for part in self._root.glob("*.part"):
-            writer = part.name.partition("-")[0]
-            if not (writer.isdigit() and psutil.pid_exists(int(writer))):
-                part.unlink(missing_ok=True)
+            with suppress(OSError), part.open("rb") as file:  # gone, another user's, or locked
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                part.unlink()
 
 
 def _note_use(path: Path) -> None:
@@ -270,17 +283,25 @@ def _writing(root: Path) -> Iterator[None]:
 @contextmanager
 def _new_entry(root: Path, key: dict[str, Any]) -> Iterator[_Writer]:
     """Open an entry under a temporary name, which is gone at the end unless it was renamed."""
-    with _writing(root):
-        handle, name = tempfile.mkstemp(dir=root, prefix=f"{os.getpid()}-", suffix=".part")
-    file = os.fdopen(handle, "wb")
+    file, path = _locked_part(root)
     try:
-        yield _Writer(Path(name), file, key)
+        yield _Writer(path, file, key)
     finally:
         try:
             with _writing(root):  # closing writes what is left; the disk may be full
                 file.close()
         finally:
-            Path(name).unlink(missing_ok=True)
+            path.unlink(missing_ok=True)
+
+
+def _locked_part(root: Path) -> tuple[IO[bytes], Path]:
+    with _writing(root):
+        while True:
+            handle, name = tempfile.mkstemp(dir=root, suffix=".part")
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            if os.fstat(handle).st_nlink:
+                return os.fdopen(handle, "wb"), Path(name)
+            os.close(handle)  # it was swept away before it was locked
 
 
 @final
@@ -328,7 +349,6 @@ class _Writer:
             self._file.write(text + f"{len(text):<20d}{zlib.crc32(text):<20d}\n".encode())
             self._file.flush()
             os.fsync(self._file.fileno())
-            self._file.close()
 
 
 def _opened(path: Path, n: int) -> ArrayStore | None:
@@ -344,7 +364,7 @@ def _opened(path: Path, n: int) -> ArrayStore | None:
     return store
 
 
-_VERIFIED: set[tuple[str, int, int, int]] = set()
+_VERIFIED: set[tuple[int, int, int, int]] = set()
 
 
 def _valid_header(path: Path) -> dict[str, Any] | None:
@@ -362,7 +382,7 @@ def _valid_header(path: Path) -> dict[str, Any] | None:
             header: dict[str, Any] = json.loads(text)
             if header["format"] != _FORMAT or header["bytes"] + length + _TAIL != status.st_size:
                 return None
-            mark = (str(path), status.st_ino, status.st_mtime_ns, status.st_size)
+            mark = (status.st_dev, status.st_ino, status.st_mtime_ns, status.st_size)
             if mark not in _VERIFIED:
                 if not _values_match(file, header):
                     return None
