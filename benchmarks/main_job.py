@@ -118,7 +118,17 @@ def row(name: str, seed: int, record: dict[str, Any]) -> dict[str, Any]:
         "test_openings": record["test_openings"],
         "budget_seconds": record["study"]["budget_seconds"],
         "seconds": record["study"]["seconds"],
+        "near": {
+            "time": near(record, "predicted_seconds", "seconds"),
+            "peak memory": near(record, "predicted_memory_bytes", "peak_memory_bytes"),
+        },
     }
+
+
+def near(record: dict[str, Any], predicted: str, actual: str) -> tuple[int, int]:
+    """Return how many trained runs cost within 25 % of what was predicted, and of how many."""
+    costs = [one for arm in record["arms"] for one in arm["costs"] or () if one[actual] is not None]
+    return sum(abs(one[predicted] / one[actual] - 1) <= 0.25 for one in costs), len(costs)
 
 
 def shown(one: dict[str, Any]) -> str:
@@ -161,6 +171,9 @@ def main() -> None:
             print(shown(rows[-1]), flush=True)
             text = json.dumps(rows, indent=1) + "\n"
             (asked.work / "main_job.json").write_text(text, encoding="utf-8")
+    for what in ("time", "peak memory"):
+        good, of = (sum(one["near"][what][at] for one in rows) for at in (0, 1))
+        print(f"{good} of {of} trained runs within 25 % of the predicted {what}")
 
 
 if __name__ == "__main__":

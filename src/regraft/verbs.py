@@ -86,6 +86,7 @@ def plan_study(study: Study) -> list[dict[str, Any]]:
         budget=budget,
         raced=len(study.task.folds) == 1,
         more_follows=bool(study.spec.label_budgets or study.spec.robustness),
+        seeds=study.spec.seeds,
     )
     remaining = budget
     rows: list[dict[str, Any]] = []

@@ -261,7 +261,7 @@ def test_an_arm_comes_after_its_off_switches_whatever_they_cost() -> None:
 
 def test_an_arm_runs_only_where_its_off_switches_do() -> None:
     arms = {arm.key: arm for arm in gated_arms()}
-    found = purse_of(list(arms.values()), budget=AMPLE, raced=False, more_follows=False)
+    found = purse_of(list(arms.values()), budget=AMPLE, raced=False, more_follows=False, seeds=3)
     cost = COSTS["lora"]
     for arm in order(list(arms.values()), dict.fromkeys(arms, cost)):
         terms = found.terms(arm, cost, remaining=AMPLE)
@@ -279,7 +279,17 @@ def test_an_arm_runs_only_where_its_off_switches_do() -> None:
 
 def test_an_off_switch_that_is_the_same_as_another_arm_here_runs_all_the_same() -> None:
     arms = gated_arms()
-    found = purse_of(arms, budget=AMPLE, raced=False, more_follows=False)
+    found = purse_of(arms, budget=AMPLE, raced=False, more_follows=False, seeds=3)
     found.admitted = [BY_KEY["lora"]]
     assert found.terms(arms[-1], COSTS["lora"], remaining=AMPLE).admitted
     assert not found.terms(BY_KEY["lora"], COSTS["lora"], remaining=AMPLE).admitted
+
+
+def test_what_is_not_repeated_needs_half_the_reserve() -> None:
+    arms = list(BY_KEY.values())
+    once, thrice = (
+        purse_of(arms, budget=100.0, raced=False, more_follows=False, seeds=n) for n in (1, 3)
+    )
+    assert (once.reserved, thrice.reserved) == (10.0, 20.0)
+    curve = purse_of(arms, budget=100.0, raced=False, more_follows=True, seeds=3)
+    assert (curve.reserved, curve.kept) == (40.0, 20.0)

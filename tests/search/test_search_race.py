@@ -9,6 +9,7 @@ import pytest
 
 from regraft.commands.records import runs as list_runs
 from regraft.events import Checkpoint, Done, Step
+from regraft.ledger.decisions import Decision
 from regraft.search.race import dropped_out
 from regraft.study import Sitting, Study
 from small_search import run_whole, small_study, with_a_short_scratch, write_lora
@@ -139,3 +140,14 @@ def test_what_dropped_out_is_listed_with_its_reason(
         assert one.reason.startswith("dropped out after 2")
         assert "the last to go on had" in one.reason
         assert "would have ended ahead of the best with a chance of" in one.reason
+
+
+def test_what_the_time_left_did_not_hold_is_said_to_be_of_the_better_third() -> None:
+    standings = [
+        {"run": run, "value": value, "step": 20, "total_steps": 90, "seconds": 1.0, "ended": False}
+        for run, value in (("a", 0.9), ("b", 0.8), ("c", 0.1))
+    ]
+    rung = {"promoted": ["a"], "standings": standings, "without_time": ["b"]}
+    dropped = dropped_out([Decision(0, "rung/0", rung, "")], "accuracy")
+    assert "the time left did not hold it" in dropped["b"].reason
+    assert "the time left" not in dropped["c"].reason

@@ -29,7 +29,8 @@ _PLANNED_SHARE = 0.8
 """Share of its cap for which training from scratch is planned: a run may take a quarter longer than
 predicted, and one that is cut short never comes to the end of its schedule."""
 RESERVED_SHARE = 0.2
-"""Share of the budget kept for repetitions; as much again where a label curve follows."""
+"""Share of the budget kept for repetitions, half of it where nothing is repeated, for the final
+scoring; as much again where a label curve follows."""
 FEWEST_EPOCHS = 3
 MOST_CONTENDERS = 3
 
@@ -146,7 +147,9 @@ class Purse:
         return seconds
 
 
-def purse_of(arms: Sequence[Arm], *, budget: float, raced: bool, more_follows: bool) -> Purse:
+def purse_of(
+    arms: Sequence[Arm], *, budget: float, raced: bool, more_follows: bool, seeds: int
+) -> Purse:
     """Return the purse of a study before anything runs.
 
     Args:
@@ -155,8 +158,9 @@ def purse_of(arms: Sequence[Arm], *, budget: float, raced: bool, more_follows: b
         raced: Whether worse candidates drop out; under cross-validation none does, as a fold of a
             few items cannot tell.
         more_follows: Whether the budget must also hold a label-efficiency curve.
+        seeds: How often what ties with the best runs.
     """
-    reserved = RESERVED_SHARE * (2 if more_follows else 1) * budget
+    reserved = RESERVED_SHARE * ((1 if seeds > 1 else 0.5) + (1 if more_follows else 0)) * budget
     n = sum(len(arm.candidates) for arm in arms if arm.role == "candidate")
     share = racing_share(n) if raced and n else 1.0
     kept = reserved / 2 if more_follows else 0.0

@@ -98,19 +98,25 @@ def held_against(
         pairs: Runs of an arm with an optional ingredient, and of the arm without it.
     """
     going, added = {one.run for one in chosen}, list[Standing]()
-    ranked = sorted(standings, key=lambda one: (-one.value, one.log_loss))
+    in_order = ranked(standings)
     is_settled = False
     while not is_settled:
         is_settled = True
         for runs, off_runs in pairs:
             n_on, n_off = len(going & runs), len(going & off_runs)
-            waiting = [one for one in ranked if one.run in off_runs - going][: max(0, n_on - n_off)]
+            left = [one for one in in_order if one.run in off_runs - going]
+            waiting = left[: max(0, n_on - n_off)]
             if n_off and not n_on:
-                waiting = [one for one in ranked if one.run in runs][:1]
+                waiting = [one for one in in_order if one.run in runs][:1]
             going |= {one.run for one in waiting}
             added += waiting
             is_settled = is_settled and not waiting
     return added
+
+
+def ranked(standings: Sequence[Standing]) -> list[Standing]:
+    """Return standings, best first; ties in the order given."""
+    return sorted(standings, key=lambda one: (-one.value, one.log_loss))
 
 
 def kept(n: int) -> int:
@@ -128,10 +134,10 @@ def promoted(standings: Sequence[Standing], *, to_share: float, available: float
         to_share: Share of their steps at which they are compared next, or 1.
         available: Seconds left for them.
     """
-    ranked = sorted(standings, key=lambda one: (-one.value, one.log_loss))[: kept(len(standings))]
-    chosen = ranked[:1]
+    best = ranked(standings)[: kept(len(standings))]
+    chosen = best[:1]
     spent = sum(one.seconds_to(to_share) for one in chosen)
-    for one in ranked[1:]:
+    for one in best[1:]:
         spent += one.seconds_to(to_share)
         if spent > available:
             break

@@ -76,10 +76,14 @@ class Ladder:
         """
         self._costs = {arm.key: self.cost(arm) for arm in arms}
         is_race = len(self._task.folds) == 1
-        purse = purse_of(
-            arms, budget=self._around.clock.budget, raced=is_race, more_follows=more_follows
-        )
         around = self._around
+        purse = purse_of(
+            arms,
+            budget=around.clock.budget,
+            raced=is_race,
+            more_follows=more_follows,
+            seeds=seeds,
+        )
         remaining = around.clock.remaining
         foresee_prefixes(arms, self._costs, purse, around.benches, remaining=remaining)
         for arm in order(arms, self._costs):

@@ -12,7 +12,15 @@ from regraft.engine.meter import used_bytes
 from regraft.events import Checkpoint, Event, Glimpse, Started, Step
 from regraft.evidence.words import number, percent
 from regraft.measure.metrics import METRICS
-from regraft.search.halving import FEWEST_STEPS, Standing, held_against, promoted, rungs
+from regraft.search.halving import (
+    FEWEST_STEPS,
+    Standing,
+    held_against,
+    kept,
+    promoted,
+    ranked,
+    rungs,
+)
 from regraft.search.outlook import UNLIKELY, chances
 from regraft.search.stacking import in_turn
 
@@ -233,6 +241,8 @@ def dropped_out(decisions: Sequence[Decision], metric: str) -> dict[str, Dropped
                     f"{METRICS[metric].title} {_shown(one['value'], metric)}, the last to go on "
                     f"had {_shown(worst, metric)}{_outlook(one)}"
                 )
+                if one["run"] in rung.get("without_time", ()):
+                    reason += "; it is of the better third, but the time left did not hold it"
                 value = METRICS[metric].sign * one["value"]
                 found[one["run"]] = Dropped(reason, value, one["value"], one["seconds"])
     return found
@@ -277,13 +287,17 @@ def _decision(
 ) -> dict[str, Any]:
     best = promoted(standings, to_share=to_share, available=available)
     chosen = [one for one in best if chances_of[one.run] >= UNLIKELY]
+    untimely = kept(len(standings)) - len(best)
     reason = (
         f"{len(chosen)} of {len(standings)} candidates go on: {METRICS[metric].title} "
         f"{_shown(chosen[-1].value, metric)} or better"
     )
+    if untimely:
+        reason += f"; the time left does not hold {untimely} more of the better third"
     return {
         "promoted": [one.run for one in chosen],
         "standings": [{**one.to_json(), "chance": chances_of[one.run]} for one in standings],
+        "without_time": [one.run for one in ranked(standings)[len(best) :][:untimely]],
         "reason": reason,
     }
 

@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Any, final
 import numpy as np
 import torch
 
+from regraft.config.protocol import depth_index
+from regraft.config.registry import kind_spec, load
 from regraft.engine.batches import Loader, epoch_batches
 from regraft.engine.run import execute
-from regraft.events import Done, Epoch, Evaluation, Step
+from regraft.events import Done, Epoch, Evaluation, Preflight, Step
 from regraft.features.views import ViewInputs
 from regraft.search.arms import lowest_trained_depth, with_fit
 from regraft.seeds import numpy_generator
@@ -35,7 +37,7 @@ class Trial:
     """What a run of one fit costs.
 
     Attributes:
-        start_seconds: Before its first step: building, pre-flight.
+        start_seconds: Of building it; pre-flight is made once for all runs of an arm.
         epoch_seconds: One pass over the training items, one evaluation.
         peak_memory_bytes: Most memory of the process, or of the device.
     """
@@ -72,7 +74,9 @@ def trial(job: Job) -> Trial:
     before = began
     for event in execute(small):
         now = time.perf_counter()
-        if isinstance(event, Step):
+        if isinstance(event, Preflight):
+            began = now  # it is made once for all runs of an arm, and was just now
+        elif isinstance(event, Step):
             start = start or now - began - event.seconds
             seconds.append(event.seconds)
         elif isinstance(event, Evaluation):
@@ -86,6 +90,7 @@ def trial(job: Job) -> Trial:
     lengths = job.data.prepared.lengths()
     rates = [s / h for s, h in zip(seconds, _held(small, lengths), strict=True)]
     train = float(np.median(rates[1:] or rates)) * sum(_held(job, lengths))
+    train *= _open_share(job.protocol, job.backbone.n_blocks)
     few, all_ = (_validated(one, lengths) for one in (small, job))
     return Trial(start, train + evaluation * all_ / max(few, 1.0), peak)
 
@@ -142,6 +147,23 @@ class _Prefix:
 
     def lengths(self) -> np.ndarray[Any, Any]:
         return np.array([one.size for one in self._kept])
+
+
+def _open_share(protocol: Mapping[str, Any], n_blocks: int) -> float:
+    """Return how many of the blocks that a protocol trains are open in a mean epoch of its fit.
+
+    A trial opens all that will ever be open.
+    """
+    if protocol["unfreeze"] is None:
+        return 1.0
+    spec = kind_spec("unfreeze", protocol["unfreeze"], where="unfreeze")
+    lowest_open = load("unfreeze", protocol["unfreeze"]["kind"]).lowest_open
+    lowest = max(0, depth_index(protocol["train"]["from_depth"], n_blocks))
+    opened = [
+        n_blocks - lowest_open(spec, epoch=epoch, from_depth=lowest, n_blocks=n_blocks)
+        for epoch in range(int(protocol["fit"]["epochs"]))
+    ]
+    return float(np.mean(opened)) / max(n_blocks - lowest, 1)
 
 
 def _held(job: Job, lengths: np.ndarray[Any, Any]) -> list[float]:
