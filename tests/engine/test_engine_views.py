@@ -14,6 +14,7 @@ from regraft.events import Adjusted, Epoch, Step
 from regraft.features.store import Cache
 from regraft.features.views import View, ViewInputs
 from regraft.search.bench import Bench
+from regraft.search.foresight import prefix_depths
 from regraft.search.trial import trial
 from regraft.tasks.unsealed import unsealed_task
 from small_jobs import assert_same, done, events_of, family_task, job, resolved
@@ -246,6 +247,29 @@ def test_on_a_full_disk_a_run_goes_on_computing_and_says_so(
     whole = done(events_of(uncached(one)))
     assert_same(without_source(done(events)), without_source(whole))
     assert not list(tmp_path.rglob("*.part"))
+
+
+def test_where_prefixes_do_not_fit_the_features_do_and_the_head_reads_them(
+    families: dict[str, Backbone], tmp_path: Path, full_disk: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    backbone, task = families["plain"], family_task("image")
+    none = {"augment": {"kind": "none"}}
+    fit = {"batch_size": 6, "patience": 9, "least_steps": 1}
+    protocol = resolved("gradual", epochs=3, **RECIPES["gradual"], data=none, fit=fit)
+    one = job(tmp_path / "whole", task, backbone, protocol)
+    bench = Bench(task.development, backbone, Cache(tmp_path / "full"))
+    bench.expect(prefix_depths(protocol, backbone, kind="image"))
+    cramped = replace(one, data=bench.run_data(task))
+    with full_disk(4096):
+        assert np.array_equal(bench.features, one.data.features())
+        assert "prefixes are computed at each step" in caplog.text
+        events = events_of(cramped)
+    assert len(list((tmp_path / "full").iterdir())) == 2  # prepared inputs, features
+    (adjusted,) = [event for event in events if isinstance(event, Adjusted)]
+    assert adjusted.value["from_step"] == 3
+    assert activations(done(events)) == f"cached in 3 of 9 steps, else computed: {FULL}"
+    logits, expected = (done(those).arrays["logits"] for those in (events, events_of(one)))
+    assert np.allclose(logits, expected, rtol=0, atol=1e-5)
 
 
 def test_a_disk_that_fills_up_on_the_way_is_replayed_at_its_step(

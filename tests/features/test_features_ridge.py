@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from sklearn.linear_model import Ridge
 from sklearn.preprocessing import StandardScaler
 
@@ -27,6 +30,24 @@ def test_ridge_leaves_each_row_out_as_solving_without_it_does(n: int, width: int
         np.testing.assert_allclose(ridge.left_out[row], known, atol=1e-5)
     squared = ((targets - ridge.left_out) ** 2).sum(axis=1).mean()
     assert ridge.error == pytest.approx(squared)
+
+
+@pytest.mark.parametrize(("n", "width"), [(60, 6), (20, 45)])
+def test_ridge_reaches_the_least_objective_at_every_strength(n: int, width: int) -> None:
+    x, y = clusters(7, n=n, width=width, apart=0.6)
+    standard, targets = StandardScaler().fit_transform(x), np.eye(3)[y]
+
+    def objective(fitted: NDArray[Any], weight: NDArray[Any], strength: float) -> float:
+        error = ((targets - fitted) ** 2).sum(axis=1).mean()
+        return float(error + strength * (weight**2).sum()) / 2
+
+    for strength in STRENGTHS:
+        known = Ridge(alpha=strength * n).fit(standard, targets)
+        least = objective(known.predict(standard), known.coef_, strength)
+        ours = ridge_head(x, y, 3, strengths=np.array([strength]))
+        fitted = x @ ours.weight.T.astype(np.float64) + ours.bias
+        found = objective(fitted, ours.weight * x.std(axis=0), strength)
+        assert found == pytest.approx(least, rel=1e-5, abs=0), strength
 
 
 def test_ridge_takes_the_strength_of_the_least_leave_one_out_error() -> None:

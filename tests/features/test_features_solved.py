@@ -15,7 +15,7 @@ from sklearn.preprocessing import StandardScaler
 
 from made_clusters import clusters
 from regraft.errors import ShapeError
-from regraft.features.logistic import STRENGTHS, fit_probe, log_loss, logistic_path
+from regraft.features.logistic import STRENGTHS, Probe, fit_probe, log_loss, logistic_path
 from regraft.features.solved import centroid_head, knn_logits
 
 
@@ -26,27 +26,43 @@ def objective(
     return log_loss(x @ weight.T + bias, y) + strength / 2 * float((weight**2).sum())
 
 
+def least(x: NDArray[Any], y: NDArray[np.int64], n_classes: int, strength: float) -> float:
+    """Return the objective that scikit-learn reaches."""
+    standard = StandardScaler().fit_transform(x)
+    # Two classes are one logit in scikit-learn: W = (−w/2, w/2) has half the squared norm of w.
+    factor = 2.0 if n_classes == 2 else 1.0
+    known = LogisticRegression(C=factor / (strength * len(y)), tol=1e-10, max_iter=100_000)
+    known.fit(standard, y)
+    weight, bias = known.coef_, known.intercept_
+    if n_classes == 2:
+        weight, bias = np.concatenate([-weight, weight]) / 2, np.concatenate([-bias, bias]) / 2
+    return objective(standard, y, weight, bias, strength)
+
+
+def reached(probe: Probe, x: NDArray[Any], y: NDArray[np.int64]) -> float:
+    """Return the objective of a head that was solved on raw features."""
+    scaler = StandardScaler().fit(x)
+    weight = probe.weight.astype(np.float64) * scaler.scale_
+    bias = probe.bias + probe.weight.astype(np.float64) @ scaler.mean_
+    return objective(scaler.transform(x), y, weight, bias, probe.strength)
+
+
 @pytest.mark.parametrize(("n", "width", "n_classes"), [(120, 6, 3), (60, 5, 2), (30, 80, 4)])
 @pytest.mark.parametrize("strength", [1.0, 1e-2, 1e-4])
 def test_a_solved_head_is_as_good_as_scikit_learns(
     n: int, width: int, n_classes: int, strength: float
 ) -> None:
     x, y = clusters(0, n=n, width=width, n_classes=n_classes, apart=0.5)
-    scaler = StandardScaler().fit(x)
-    standard = scaler.transform(x)
-    # Two classes are one logit in scikit-learn: W = (−w/2, w/2) has half the squared norm of w.
-    factor = 2.0 if n_classes == 2 else 1.0
-    known = LogisticRegression(C=factor / (strength * n), tol=1e-10, max_iter=100_000)
-    known.fit(standard, y)
-    weight, bias = known.coef_, known.intercept_
-    if n_classes == 2:
-        weight, bias = np.concatenate([-weight, weight]) / 2, np.concatenate([-bias, bias]) / 2
-    best = objective(standard, y, weight, bias, strength)
-    path = logistic_path(x, y, n_classes, strengths=np.array([10.0, strength]))
-    ours = path[-1].weight.astype(np.float64) * scaler.scale_
-    offset = path[-1].bias + path[-1].weight.astype(np.float64) @ scaler.mean_
-    assert objective(standard, y, ours, offset, strength) == pytest.approx(best, abs=1e-5)
-    assert path[-1].loss == pytest.approx(log_loss(path[-1].logits(x), y), abs=1e-4)
+    probe = logistic_path(x, y, n_classes, strengths=np.array([10.0, strength]))[-1]
+    assert reached(probe, x, y) == pytest.approx(least(x, y, n_classes, strength), abs=1e-5)
+    assert probe.loss == pytest.approx(log_loss(probe.logits(x), y), abs=1e-4)
+
+
+def test_every_head_of_the_path_is_as_good_as_scikit_learns() -> None:
+    x, y = clusters(0, apart=0.5)
+    for probe, strength in zip(logistic_path(x, y, 3), STRENGTHS, strict=True):
+        best = least(x, y, 3, strength)
+        assert reached(probe, x, y) == pytest.approx(best, rel=1e-5, abs=0), strength
 
 
 def test_the_path_goes_from_strong_to_weak_and_fits_better_and_better() -> None:
