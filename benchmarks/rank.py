@@ -199,29 +199,40 @@ def judged(results: dict[str, Any], models: list[str]) -> dict[str, dict[str, An
 
 
 def show(rows: dict[str, dict[str, Any]], sets: list[str]) -> None:
-    """Print tau and, in brackets, regret in points, least mean regret first."""
+    """Print tau and, in brackets, regret in points, least mean regret first.
 
-    def mean(one: dict[str, Any], what: str) -> float:
-        return float(np.mean([one[name][what]["value"] for name in sets]))
+    The means over sets stand with the means of the ends of their intervals, bootstraps of models.
+    """
+
+    def mean(one: dict[str, Any], what: str, which: str = "value") -> float:
+        return float(np.mean([one[name][what][which] for name in sets]))
+
+    def summary(one: dict[str, Any]) -> list[str]:
+        tau, lost = f"{mean(one, 'weighted_tau'):.2f}", f"{100 * mean(one, 'regret'):.2f}"
+        if "rel_at_k" not in one[sets[0]]:
+            return [tau, "", lost]
+        low, high = (mean(one, "weighted_tau", end) for end in ("low", "high"))
+        most = 100 * mean(one, "regret", "high")
+        share = f"{mean(one, 'rel_at_k'):.3f}"
+        return [f"{tau} [{low:.2f}, {high:.2f}]", share, f"{lost} [≤ {most:.1f}]"]
 
     needed = {name: one[sets[0]].get("models") for name, one in rows.items()}
     most = max(len(models) for models in needed.values() if models)
     for name, models in needed.items():
         if models and len(models) < most:
             print(f"{name}: of the {len(models)} models that bring a source head")
-    print(f"\n| estimator | mean τ | mean regret | {' | '.join(sets)} |")
-    print("|---" * (3 + len(sets)) + "|")
+    print(f"\n| estimator | mean τ | mean rel@3 | mean regret | {' | '.join(sets)} |")
+    print("|---" * (4 + len(sets)) + "|")
 
     def place(row: tuple[str, dict[str, Any]]) -> tuple[float, float]:
         return mean(row[1], "regret"), -mean(row[1], "weighted_tau")
 
     for name, one in sorted(rows.items(), key=place):
-        cells = " | ".join(
+        cells = (
             f"{one[s]['weighted_tau']['value']:.2f} ({100 * one[s]['regret']['value']:.1f})"
             for s in sets
         )
-        tau, lost = mean(one, "weighted_tau"), 100 * mean(one, "regret")
-        print(f"| {name} | {tau:.3f} | {lost:.2f} | {cells} |")
+        print(f"| {' | '.join([name, *summary(one), *cells])} |")
 
 
 def arguments() -> argparse.Namespace:
