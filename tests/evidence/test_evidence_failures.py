@@ -174,6 +174,9 @@ def test_scaling_mends_what_is_too_sure_and_shows_it_on_other_items() -> None:
     assert plain["value"] == pytest.approx(ece(softmax(logits[shown]), labels[shown]))
     assert plain["value"] > 3 * one["value"]
     assert vector["log_loss"] < one["log_loss"] < plain["log_loss"]
+    for each in (plain, one, vector):
+        told = each["behind"]["log_loss"]
+        assert told["low"] < told["value"] == each["log_loss"] < told["high"]
     assert (plain["decisions_changed"], one["decisions_changed"]) == (0, 0)
     assert vector["decisions_changed"] > 0
     assert "parameters" not in (vector["warning"] or "")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -62,6 +64,19 @@ def test_before_and_after_are_the_estimators_that_rank_backbones(
     assert probe["retention"] == pytest.approx(
         linear_probe(NOISE, LABELS) / linear_probe(GOOD, LABELS)
     )
+
+
+def test_what_stands_behind_each_accuracy_and_the_share_kept_is_told(
+    rows: dict[str, dict[str, Any]],
+) -> None:
+    lost = rows["a ridge probe on features of Lost"]
+    for key, seeds in (("before", 0), ("after", 1)):
+        told = lost["behind"][key]
+        assert told["value"] == pytest.approx(lost[key])
+        assert told["low"] < lost[key] <= told["high"]
+        assert (told["n"], told["seeds"]) == (90, seeds)
+    assert lost["behind"]["retention"]["value"] == lost["retention"]
+    assert lost["behind"]["retention"]["no_interval"]
 
 
 def test_where_nothing_was_adapted_it_is_said() -> None:

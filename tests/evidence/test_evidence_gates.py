@@ -166,12 +166,16 @@ def test_what_the_race_leaves_behind_is_dropped_and_what_failed_is_not_judged(
 def test_the_plain_form_has_every_figure_or_null() -> None:
     (gate,) = judged([AUGMENTED], **{"with": scores(380), "bare": scores(340)})
     plain = json.loads(json.dumps(gate.to_json()))
-    assert list(plain) == [
+    assert {
         "protocol", "ingredient", "off", "difference", "low", "high", "p", "p_adjusted", "n",
-        "estimator", "passed", "text",
-    ]  # fmt: skip
+        "estimator", "seeds", "tie", "no_interval", "passed", "text",
+    } <= set(plain)  # fmt: skip
+    assert plain["seeds"] == [1, 1]
     assert (plain["protocol"], plain["off"], plain["n"]) == ("with", "bare", N)
     assert plain["estimator"].startswith("paired bootstrap")
+    twice = np.concatenate([scores(380), scores(379)])
+    (gate,) = judged([AUGMENTED], **{"with": twice, "bare": twice.repeat(2, axis=0)})
+    assert gate.to_json()["seeds"] == [2, 2]  # of four runs of the other two are compared
     (gate,) = judged([AUGMENTED], **{"with": scores(380)})
     assert {gate.to_json()[key] for key in ("difference", "low", "high", "p", "n")} == {None}
 

@@ -84,6 +84,10 @@ def test_what_corruption_takes_is_the_mean_over_cells(asked: dict[str, Any]) -> 
     assert lost["difference"] == pytest.approx(-20 / N)
     assert lost["low"] < lost["difference"] < lost["high"] < 0
     assert lost["text"] == "from .950 to .850"
+    clean, corrupted = (lost["behind"][key] for key in ("clean", "corrupted"))
+    assert clean["low"] < clean["value"] == lost["clean"] < clean["high"]
+    assert (corrupted["value"], corrupted["n"], corrupted["seeds"]) == (lost["corrupted"], N, 1)
+    assert corrupted["no_interval"]
 
 
 def test_whether_it_holds_up_better_is_the_difference_of_what_was_lost(

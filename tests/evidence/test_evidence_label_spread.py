@@ -90,6 +90,9 @@ def test_a_law_is_found_again_with_the_labels_for_a_target() -> None:
     assert np.isinf(law.labels_for(0.96)[0])
     shown = drawn_law(law, [{"n_labels": k, "labels_per_class": k / 2} for k in n])
     assert shown["curve"][0]["labels_per_class"] == pytest.approx(5)
+    assert shown["scale_interval"] == pytest.approx([0.8, 0.8], rel=1e-2)
+    points = [{"n_labels": k, "labels_per_class": k / 2, "n": 550, "seeds": k} for k in n]
+    assert {key: drawn_law(law, points)[key] for key in ("n", "seeds")} == {"n": 550, "seeds": 10}
     assert shown["curve"][-1]["value"] == pytest.approx(0.95 - 0.8 * 200**-0.5, abs=1e-4)
 
 

@@ -198,6 +198,17 @@ def test_latency_is_judged_as_it_was_measured() -> None:
     assert met["status"] == "met"
 
 
+def test_one_graft_is_timed_however_many_repetitions_are_scored() -> None:
+    latency = median_interval([4.0, 4.1, 4.2, 4.3, 4.4, 9.0]).to_json()
+    winner = made_arm("lora", CANDIDATE, logits_of(PREDICTIONS).repeat(3, axis=0))
+    target = "accuracy>=0.5 and latency_ms<=10"
+    found = target_json(
+        made_evidence([winner], LABELS, {"sex": SEX}, target=target, latency=latency), winner
+    )
+    assert found is not None
+    assert [one["seeds"] for one in found["clauses"]] == [3, 1]
+
+
 def test_without_a_target_nothing_is_judged() -> None:
     winner = made_arm("lora", CANDIDATE, logits_of(PREDICTIONS))
     assert target_json(made_evidence([winner], LABELS, {"sex": SEX}), winner) is None

@@ -3,7 +3,14 @@
 from __future__ import annotations
 
 from regraft.report.card import card_markdown
-from regraft.report.facts import badges, class_table, key_facts, task_facts, winner_scores
+from regraft.report.facts import (
+    badges,
+    class_table,
+    key_facts,
+    question_tables,
+    task_facts,
+    winner_scores,
+)
 from regraft.report.ladder import all_scores, ingredients, ladder_of
 from regraft.report.page import page_html
 from regraft.report.summary import run_summary
@@ -35,11 +42,30 @@ def test_marks_keep_the_order_of_the_values() -> None:
 def test_a_trained_arm_says_where_its_batches_came_from() -> None:
     record = image_record()
     said = {row.title: dict(row.details).get("Activations") for row in ladder_of(record).rows}
-    assert said["LP-FT"] == ("cached views (4)",)
+    assert said["LP-FT"] == (Cell("cached views (4)"),)
     assert said["Majority class"] is None
     for arm in record["arms"]:
         del arm["activations"]  # as studies of before have it
     assert all("Activations" not in dict(row.details) for row in ladder_of(record).rows)
+
+
+def test_what_stands_behind_convergence_is_told_on_hovering() -> None:
+    (told,) = dict(ladder_of(image_record()).rows[5].details)["Convergence"]
+    assert told.text == "95 % of its gain after 220 of 550 steps, 2 min 5 s"
+    behind = "no interval: read from the chosen run; n = 10 evaluations; 1 seed; first evaluation"
+    assert told.title.startswith(behind)
+    assert f'<span title="{behind}' in page_html(image_record())
+
+
+def test_numbers_beside_an_answer_tell_what_stands_behind_them_on_hovering() -> None:
+    tables = {key: table for key, _, table in question_tables(image_record())}
+    gain = tables["help"].rows[0][1].title
+    assert "; relative gain percent 124.020 (no interval: the control's own value is" in gain
+    assert "; value of control .408 (95 % interval [.367, .449]; n = 550; mean of 3 seeds" in gain
+    (name, frechet) = tables["far"].rows[2]
+    assert name.text == "Fréchet distance, features of facebook/dinov2-small"
+    assert frechet.text == "131.200, 74.400 were both of one law"
+    assert "; one law 74.400 (no interval: " in frechet.title
 
 
 def test_the_winner_is_marked_and_ties_are_called_ties() -> None:

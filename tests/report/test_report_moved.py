@@ -95,7 +95,8 @@ def test_power_laws_are_drawn_as_fine_dots_and_stand_in_the_table() -> None:
     assert picture is not None
     dots = [one for one in picture.to_json()["data"] if one["mode"] == "markers"]
     assert len(dots) == 4
-    assert "a [.000, .040], c [.500, .900]" in dots[0]["customdata"][0][1]
+    told = dots[0]["customdata"][0][1]
+    assert "a [.000, .040], b [.500, .700], c [.500, .900]; n = 550; mean of 3 seeds" in told
     assert picture.table.columns[-1] == "Power law"
     without = label_efficiency.picture(image_record())
     assert without is not None

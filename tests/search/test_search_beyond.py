@@ -117,6 +117,7 @@ def held(beyond: Beyond) -> HeldUp:
 def test_every_number_of_it_can_be_traced(whole: tuple[Study, dict[str, Any]]) -> None:
     assert untraced(question(whole[1], "hold_up")) == []
     assert untraced(question(whole[1], "forgotten")) == []
+    assert untraced(question(whole[1], "far")) == []
 
 
 def question(record: dict[str, Any], key: str) -> dict[str, Any]:
@@ -159,6 +160,19 @@ def test_a_study_says_what_was_forgotten(whole: tuple[Study, dict[str, Any]]) ->
     for one in rows:
         assert one["n"] == len(study.asides.source) == 60
         assert one["difference"] == pytest.approx(one["after"] - one["before"])
+
+
+def test_a_study_says_how_far_its_data_is_from_the_source(
+    whole: tuple[Study, dict[str, Any]],
+) -> None:
+    study, record = whole
+    rows = question(record, "far")["answers"]
+    names = [f"{one}, features of zoo:glyphs" for one in ("MMD²", "proxy A-distance")]
+    assert [one["name"] for one in rows[:2]] == names
+    assert study.asides.source is not None
+    assert {(one["n"], one["n_source"]) for one in rows} == {(N_TEST, len(study.asides.source))}
+    assert rows[0]["p_apart"] > 0.01  # both are digits of one set, though few
+    assert rows[1]["value"] < 1
 
 
 def test_the_best_controls_are_looked_at_beside_the_winner(

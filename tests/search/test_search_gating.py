@@ -11,6 +11,7 @@ from regraft.report.page import page_html
 from regraft.search.arms import Arm, study_arms
 from regraft.search.gating import run_pairs, with_trained_off_switches
 from small_search import run_whole, small_study, with_a_short_scratch
+from traced import untraced
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -55,6 +56,10 @@ def test_the_record_tells_of_the_gate(studied: tuple[Study, dict[str, Any]]) -> 
         "reason": gate["text"],
     }
     assert any(one["text"] == gate["text"] for one in record["decisions"])
+    assert untraced(record) == []
+    seeds = min(arms[key]["n_seeds"] for key in ("smoothed", OFF))
+    if gate["difference"] is not None:
+        assert gate["seeds"] == [seeds, seeds]
 
 
 def test_what_did_not_beat_its_off_switch_is_dropped_everywhere(

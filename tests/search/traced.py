@@ -5,23 +5,49 @@ from __future__ import annotations
 from html.parser import HTMLParser
 from typing import Any, final
 
-SCORE_KEYS = ("value", "difference", "mmd2")
+SCORE_KEYS = ("value", "difference", "mmd2", "floor", "of_steps")
+"""A dictionary with a number under one of these says itself what stands behind it."""
 NOT_SCORES = ("settings",)
+KNOWN = {
+    *SCORE_KEYS,
+    *("low", "high", "p", "p_adjusted", "p_moved", "p_apart"),
+    # Parts of the score in whose dictionary they stand, which its estimator names.
+    *("cka", "weights", "residual", "gain", "gain_low", "gain_high", "steps"),
+    *("scratch", "transfer", "critical", "detectable"),
+    # What was spent, set, counted or read off, and places on an axis.
+    *("seconds", "seconds_total", "test_seconds", "estimated_seconds", "predicted_seconds"),
+    *("budget_seconds", "imbalance", "share", "labels_per_class", "temperature", "joules"),
+    *("coverage", "threshold", "best", "metric", "train_loss", "largest_difference"),
+    *("level", "power"),
+    # Of one item, and of bins, which have `right` with its interval.
+    *("confidence", "accuracy"),
+}
 
 
 def untraced(one: Any, where: str = "record") -> list[str]:
-    """Return where a score lacks n, estimator, seeds, or an interval or the reason for none."""
+    """Return where a number lacks n, estimator, seeds, or an interval or the reason for none.
+
+    A number that stands beside a score has an entry of its key under `behind` or `intervals`, or
+    its ends as ``KEY_interval``.
+    """
     if isinstance(one, list):
         return [each for i, part in enumerate(one) for each in untraced(part, f"{where}[{i}]")]
     if not isinstance(one, dict):
         return []
     found = []
-    if any(isinstance(one.get(key), float) for key in SCORE_KEYS):
+    if any(isinstance(one.get(key), float) for key in SCORE_KEYS) or one.get("of_steps"):
         found = [
             f"{where}: no {key}" for key in ("n", "estimator", "seeds") if one.get(key) is None
         ]
-        if None in (one.get("low"), one.get("high")) and not one.get("no_interval"):
+        has_ends = one.get("floor_interval") or None not in (one.get("low"), one.get("high"))
+        if not has_ends and not one.get("no_interval"):
             found.append(f"{where}: neither an interval nor why there is none")
+    told = KNOWN | {*(one.get("behind") or ()), *(one.get("intervals") or ())}
+    found += [
+        f"{where}: nothing behind {key}"
+        for key, part in one.items()
+        if isinstance(part, float) and key not in told and f"{key}_interval" not in one
+    ]
     inside = [(key, part) for key, part in one.items() if key not in NOT_SCORES]
     return found + [each for key, part in inside for each in untraced(part, f"{where}.{key}")]
 

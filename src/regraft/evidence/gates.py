@@ -5,15 +5,28 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
+from regraft.evidence.arm import comparison_json
 from regraft.evidence.words import signed
 from regraft.measure.comparison import Comparison, holm, paired_bootstrap
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-_FIGURES = ("difference", "low", "high", "p", "p_adjusted", "n", "estimator")
+    import numpy as np
+
+_FIGURES = (
+    "difference",
+    "low",
+    "high",
+    "p",
+    "p_adjusted",
+    "n",
+    "estimator",
+    "seeds",
+    "tie",
+    "warning",
+    "no_interval",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,11 +53,13 @@ class Gate:
         comparison: The arm against its off-switch, corrected for all gates of the study; None where
             one of them has no result.
         text: The outcome in a sentence.
+        seeds: Repetitions of each of the two that were compared.
     """
 
     switch: Switch
     comparison: Comparison | None
     text: str
+    seeds: int = 0
 
     @property
     def passed(self) -> bool:
@@ -54,8 +69,8 @@ class Gate:
     def to_json(self) -> dict[str, Any]:
         """Return the plain form; figures that do not exist are null."""
         figures: dict[str, Any] = dict.fromkeys(_FIGURES)
-        if self.comparison is not None:
-            figures = {name: _plain(getattr(self.comparison, name)) for name in _FIGURES}
+        if (one := self.comparison) is not None:
+            figures = comparison_json(one, tie=one.tie, seeds=(self.seeds, self.seeds))
         return {**asdict(self.switch), **figures, "passed": self.passed, "text": self.text}
 
 
@@ -87,16 +102,17 @@ def judge_gates(
         seed: Of the resampling.
     """
     found: dict[Switch, Comparison] = {}
+    seeds: dict[Switch, int] = {}
     for switch in switches:
         if switch.protocol in probabilities and switch.off in probabilities:
             on, off = probabilities[switch.protocol], probabilities[switch.off]
-            shared = min(len(on), len(off))
+            shared = seeds[switch] = min(len(on), len(off))
             found[switch] = paired_bootstrap(
                 metric, on[:shared], off[:shared], labels, costs=costs, seed=seed
             )
     adjusted = dict(zip(found, holm([one.p for one in found.values()]), strict=True))
     return tuple(
-        _gate(switch, replace(found[switch], p_adjusted=adjusted[switch]), titles)
+        _gate(switch, replace(found[switch], p_adjusted=adjusted[switch]), titles, seeds[switch])
         if switch in found
         else _unjudged(switch, titles, statuses)
         for switch in switches
@@ -108,14 +124,14 @@ def dropped_arms(gates: Sequence[Gate]) -> frozenset[str]:
     return frozenset(one.switch.protocol for one in gates if not one.passed)
 
 
-def _gate(switch: Switch, one: Comparison, titles: Mapping[str, str]) -> Gate:
+def _gate(switch: Switch, one: Comparison, titles: Mapping[str, str], seeds: int) -> Gate:
     did = "kept: {} beat" if one.is_better else "dropped: {} did not beat"
     text = (
         f"{did.format(switch.ingredient)} its off-switch, {titles[switch.off]}: "
         f"{signed(one.difference)} [{signed(one.low)}, {signed(one.high)}], "
         f"p = {one.decisive_p:.2g}"
     )
-    return Gate(switch, one, text)
+    return Gate(switch, one, text, seeds)
 
 
 def _unjudged(switch: Switch, titles: Mapping[str, str], statuses: Mapping[str, str]) -> Gate:
@@ -128,7 +144,3 @@ def _unjudged(switch: Switch, titles: Mapping[str, str], statuses: Mapping[str, 
         did = "dropped"
     how = {"failed": "failed", "eliminated": "dropped out of the race"}.get(status, f"was {status}")
     return Gate(switch, None, f"{did}: {switch.ingredient}, as {titles[key]} {how}")
-
-
-def _plain(value: float | str | None) -> float | str | None:
-    return None if isinstance(value, float) and not np.isfinite(value) else value

@@ -143,6 +143,7 @@ class FittedCurve:
             "scale": self.law.scale,
             "exponent": self.law.exponent,
             "floor_interval": interval("floor"),
+            "scale_interval": interval("scale"),
             "exponent_interval": interval("exponent"),
             "residual": self.law.residual,
             "note": self.law.note,
@@ -189,4 +190,4 @@ def drawn_law(
         | dict(zip(("labels_per_class", "value", "low", "high"), (float(x), *at), strict=True))
         for x, at in ((x, one.value_at(float(n))) for x, n in zip(shown, across, strict=True))
     ]
-    return {**one.to_json(), "curve": curve}
+    return {**stands_behind, **one.to_json(), "curve": curve}

@@ -155,9 +155,9 @@ def judge(clauses: Sequence[Clause], system: Scored) -> dict[str, Any]:
 
     Returns:
         ``text``, ``status`` and ``clauses``; each of these has text, value, low, high, n,
-        estimator, warning, status, ``more_labels`` (test labels beside those there are with which
-        an undecided clause would be decided if its value stayed; None where none would help) and
-        ``says``, the same in words.
+        estimator, seeds, warning, status, ``more_labels`` (test labels beside those there are with
+        which an undecided clause would be decided if its value stayed; None where none would help)
+        and ``says``, the same in words.
     """
     found = [_judged(clause, system) for clause in clauses]
     statuses = {one["status"] for one in found}
@@ -185,9 +185,11 @@ def _judged(clause: Clause, system: Scored) -> dict[str, Any]:
             len(system.labels),
             lambda factor: clause.status(measured.with_more(factor)) != "undecided",
         )
+    # One graft is timed, the first repetition's.
+    seeds = 1 if clause.quantity.measure == LATENCY else len(system.probabilities)
     return {
         "text": str(clause),
-        **interval_json(found, seeds=len(system.probabilities)),
+        **interval_json(found, seeds=seeds),
         "status": status,
         "more_labels": more,
         "says": _says(clause, status, more, unknown),

@@ -198,6 +198,8 @@ def _answer(one: Mapping[str, Any]) -> tuple[Cell, Cell]:
         text = f"{text}, {one['beside']}"
     if words.warning_of(one):
         text = f"{text} {words.CARE}"
+    if one.get("behind"):
+        title = f"{title}; {words.behind_title(one['behind'])}"
     if one.get("remark"):
         title = f"{title}; {one['remark']}"
     return Cell(one["name"]), Cell(text, title)

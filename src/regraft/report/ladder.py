@@ -71,7 +71,7 @@ class Row:
     lead: Cell
     took: Cell
     trained: Cell
-    details: tuple[tuple[str, tuple[str, ...]], ...]
+    details: tuple[tuple[str, tuple[Cell, ...]], ...]
     dropped: bool = False
 
 
@@ -230,25 +230,26 @@ def _trained(arm: Arm) -> Cell:
     )
 
 
-def _details(arm: Arm) -> list[tuple[str, tuple[str, ...]]]:
+def _details(arm: Arm) -> list[tuple[str, tuple[Cell, ...]]]:
     """Return (term, texts) of what the row has no room for."""
-    found: list[tuple[str, tuple[str, ...]]] = []
+    found: list[tuple[str, tuple[Cell, ...]]] = []
     if arm.get("settings"):
-        found.append(("Settings", (settings_text(arm["settings"]),)))
+        found.append(("Settings", (Cell(settings_text(arm["settings"])),)))
     convergence = arm.get("convergence")
     if convergence:
         text = f"95 % of its gain after {words.count(convergence['step'])}"
         if convergence.get("of_steps"):
             text += f" of {words.count(convergence['of_steps'])} steps"
-        found.append(("Convergence", (f"{text}, {words.seconds_text(convergence['seconds'])}",)))
+        text += f", {words.seconds_text(convergence['seconds'])}"
+        found.append(("Convergence", (Cell(text, words.score_title(convergence)),)))
     if arm.get("activations"):
-        found.append(("Activations", (arm["activations"],)))
+        found.append(("Activations", (Cell(arm["activations"]),)))
     if arm.get("preflight"):
-        found.append(("Pre-flight", tuple(arm["preflight"])))
+        found.append(("Pre-flight", tuple(map(Cell, arm["preflight"]))))
     if arm.get("runs"):
-        found.append(("Runs", (", ".join(arm["runs"]),)))
+        found.append(("Runs", (Cell(", ".join(arm["runs"])),)))
     if arm.get("tuning_runs"):
-        found.append(("Tuning runs", (", ".join(arm["tuning_runs"]),)))
+        found.append(("Tuning runs", (Cell(", ".join(arm["tuning_runs"])),)))
     return found
 
 

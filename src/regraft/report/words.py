@@ -77,7 +77,7 @@ def score_title(score: Mapping[str, Any]) -> str:
     else:
         parts.append(POINT)
     if score.get("n") is not None:
-        parts.append(f"n = {count(score['n'])}")
+        parts.append(f"n = {count(score['n'])} {score.get('n_is', '')}".rstrip())
     told = (seeds_text(score.get("seeds")), score.get("estimator"), warning_of(score))
     parts += list(dict.fromkeys(str(one) for one in told if one))
     return "; ".join(parts)
@@ -95,6 +95,14 @@ def seeds_text(seeds: int | Sequence[int] | None) -> str:
     if isinstance(seeds, int):
         return "1 seed" if seeds == 1 else f"mean of {seeds} seeds"
     return f"means of {listed([str(one) for one in seeds])} seeds"
+
+
+def behind_title(behind: Mapping[str, Mapping[str, Any]]) -> str:
+    """Return what stands behind the numbers beside an answer's own, each in parentheses."""
+    return "; ".join(
+        f"{metric_title(name)} {number(one['value'])} ({score_title(one)})"
+        for name, one in behind.items()
+    )
 
 
 def score_cell(score: Mapping[str, Any] | None) -> Cell:

@@ -20,7 +20,26 @@ if TYPE_CHECKING:
     Array = np.ndarray[Any, Any]
 
 Answer = dict[str, Any]
-"""A row: ``name``, ``text``, ``n`` and ``estimator``, and figures such as ``value, low, high``."""
+"""A row: ``name``, ``text``, ``n`` and ``estimator``, and figures such as ``value, low, high``.
+
+What stands behind its other numbers is under ``behind``, by their keys, in the form of `point`.
+"""
+
+
+def point(
+    value: float, *, n: int, seeds: int | list[int], estimator: str, why: str, warning: str = ""
+) -> dict[str, Any]:
+    """Return a figure that has no interval, and why; null where it is not a number."""
+    return {
+        "value": float(value) if np.isfinite(value) else None,
+        "low": None,
+        "high": None,
+        "n": n,
+        "seeds": seeds,
+        "estimator": estimator,
+        "warning": warning or None,
+        "no_interval": why,
+    }
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,18 +6,18 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from scipy.special import log_softmax
 
 from regraft.evidence.arm import interval_json
-from regraft.evidence.questions.asked import Answered
+from regraft.evidence.questions.asked import Answered, point
 from regraft.evidence.words import number, percent
 from regraft.measure.calibration import fit_temperature
 from regraft.measure.calibration_errors import ace, classwise_ece, ece_debiased, ece_equal_mass
 from regraft.measure.conformal import conformal_sets, set_quality
-from regraft.measure.intervals import interval, wilson
+from regraft.measure.intervals import FEW_ITEMS, SKEWED, interval, wilson
 from regraft.measure.metrics import softmax
 from regraft.measure.scaling import fit_vector_scaling
 from regraft.measure.selective import risk_coverage
+from regraft.measure.spreads import mean_ends
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -37,6 +37,7 @@ _SURE = 0.8
 _POINTS = 50
 _ITEMS_A_PARAMETER = 10
 _NO_INTERVAL = "no interval of this estimate has been measured to hold"
+_EXCESS_BY = "excess area of risk over coverage"
 
 
 _ERRORS: tuple[tuple[str, Callable[[Array, Array], float], str, str], ...] = (
@@ -103,7 +104,7 @@ def can_it_be_trusted(logits: Array, validation: Part, tested: Array, test: Part
     wrong = p.argmax(axis=1) != test.labels
     risk = risk_coverage(p.max(axis=1), wrong)
     surest = int(np.ceil(_SURE * n - 1e-9))
-    saved = _point(risk.excess, n, "excess area of risk over coverage")
+    saved = _point(risk.excess, n, _EXCESS_BY)
     return [
         _risk("risk when all are decided", risk.risk_at(1.0), n),
         _risk(f"risk when the surest {percent(_SURE)} are decided", risk.risk_at(_SURE), surest),
@@ -156,17 +157,18 @@ def mended(scaled: Sequence[Scaled], truth: Array) -> list[Answer]:
     for one in scaled:
         score = interval_json(interval("ece", softmax(one.logits), truth), seeds=1)
         score["warning"] = "; ".join(why for why in (one.few, score["warning"]) if why) or None
-        loss = -float(log_softmax(one.logits, axis=1)[np.arange(len(truth)), truth].mean())
+        loss = interval_json(interval("log_loss", softmax(one.logits), truth), seeds=1)
         changed = int((one.logits.argmax(axis=1) != decided).sum())
         found.append(
             {
                 "name": f"ECE of equal width {one.name}",
                 **score,
-                "log_loss": loss,
+                "log_loss": loss["value"],
+                "behind": {"log_loss": loss},
                 "decisions_changed": changed,
                 "estimator": f"{_fitted(one)}; {score['estimator']}",
                 "text": number(score["value"]),
-                "beside": f"log loss {number(loss)}"
+                "beside": f"log loss {number(loss['value'])}"
                 + (f", {changed} decisions changed" if changed else ""),
             }
         )
@@ -236,6 +238,10 @@ def risk_curve(tested: Array, truth: Array) -> dict[str, Any]:
         "seeds": 1,
         "aurc": ours.aurc,
         "excess": ours.excess,
+        "behind": {
+            "aurc": _point(ours.aurc, n, "mean risk over all coverages"),
+            "excess": _point(ours.excess, n, _EXCESS_BY),
+        },
         "points": [
             {
                 "coverage": float(k / n),
@@ -251,17 +257,8 @@ def risk_curve(tested: Array, truth: Array) -> dict[str, Any]:
 
 def _point(value: float, n: int, how: str, warning: str = "") -> Answer:
     """Return a figure without an interval; null where so few items define none."""
-    is_defined = bool(np.isfinite(value))
-    return {
-        "value": float(value) if is_defined else None,
-        "low": None,
-        "high": None,
-        "n": n,
-        "seeds": 1,
-        "estimator": how,
-        "warning": warning or None,
-        "no_interval": _NO_INTERVAL if is_defined else "it does not exist on so few items",
-    }
+    why = _NO_INTERVAL if np.isfinite(value) else "it does not exist on so few items"
+    return point(value, n=n, seeds=1, estimator=how, why=why, warning=warning)
 
 
 def _risk(name: str, risk: float, n: int) -> Answer:
@@ -282,8 +279,30 @@ def _sets(logits: Array, validation: Part, p: Array, test: Part) -> Answer:
         "name": f"sets that hold the right class (asked: {percent(1 - ALPHA)})",
         **coverage,
         "mean_size": quality.mean_size,
+        "behind": {"mean_size": _mean_size(sets.sum(axis=1))},
         "estimator": f"split conformal on {len(validation.labels)} validation items, which "
         "also chose the model; Wilson",
         "text": number(coverage["value"]),
         "beside": f"{quality.mean_size:.2f} classes a set",
+    }
+
+
+def _mean_size(sizes: Array) -> Answer:
+    """Return the mean number of classes a set with its interval over items."""
+    n, how = len(sizes), "mean over sets; t interval corrected for skewness"
+    low, high, skew = mean_ends(sizes)
+    if low == high:
+        return point(
+            sizes.mean(), n=n, seeds=1, estimator=how, why="all sets are alike: no spread is known"
+        )
+    rough = "few items" if n < FEW_ITEMS else "a few large sets" if abs(skew) > SKEWED else ""
+    return {
+        "value": float(sizes.mean()),
+        "low": max(low, 0.0),
+        "high": high,
+        "n": n,
+        "seeds": 1,
+        "estimator": how,
+        "warning": f"it rests on {rough}: the interval is rough" if rough else None,
+        "no_interval": None,
     }

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from regraft.evidence.arm import comparison_json
-from regraft.evidence.questions.asked import Answered, best_of
+from regraft.evidence.arm import comparison_json, interval_json
+from regraft.evidence.questions.asked import Answered, best_of, point
 from regraft.evidence.verdict import CANDIDATE, WITHOUT_FINE_TUNING, WITHOUT_TRANSFER
 from regraft.evidence.words import number, signed_percent
 from regraft.measure.comparison import holm, paired_bootstrap
@@ -28,6 +28,7 @@ _PROBE = "linear-probe"
 _LEAST_BASE = 0.05
 """A control below this has next to nothing, of which no gain is a sensible share."""
 _NEARLY_NOTHING = 0.005
+_A_SHARE = "the control's own value is uncertain too; the difference has an interval"
 
 
 def answered(asked: Asked) -> Answered:
@@ -109,10 +110,23 @@ def _gain(ours: ArmEvidence, control: ArmEvidence, compared: Comparison, of: Int
         "control": control.key,
         "role": control.role,
         "relative_gain_percent": relative,
+        "behind": _behind(compared, of, seeds, relative),
         "remark": unfit and f"no gain in percent: {unfit}",
         "verdict": "undecided" if compared.tie else decided,
         "text": (undecided if compared.tie else decided) + share,
     }
+
+
+def _behind(
+    compared: Comparison, of: Interval, seeds: tuple[int, int], relative: float | None
+) -> dict[str, Answer]:
+    """Return what stands behind the gain in percent and the value that it is a share of."""
+    theirs = {"value_of_control": interval_json(of, seeds=seeds[1])}
+    if relative is None:
+        return theirs
+    how = "100 times the difference over the value of the control"
+    share = point(relative, n=compared.n, seeds=[*seeds], estimator=how, why=_A_SHARE)
+    return {"relative_gain_percent": share, **theirs}
 
 
 def _words(ours: ArmEvidence, control: ArmEvidence) -> tuple[str, str, str]:

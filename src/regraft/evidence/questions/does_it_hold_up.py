@@ -10,11 +10,11 @@ import numpy as np
 from regraft.errors import ShapeError
 from regraft.evidence.arm import Part, comparison_json, interval_json
 from regraft.evidence.outliers import outlier_answers
-from regraft.evidence.questions.asked import Answered
+from regraft.evidence.questions.asked import Answered, point
 from regraft.evidence.verdict import WITHOUT_FINE_TUNING, WITHOUT_TRANSFER
 from regraft.evidence.words import number
 from regraft.measure.comparison import comparison_of, holm
-from regraft.measure.intervals import wilson
+from regraft.measure.intervals import interval, wilson
 from regraft.measure.metrics import METRICS, decide, softmax
 from regraft.measure.resampling import mean_score, resampled_scores
 from regraft.measure.robustness import corruption_error_intervals
@@ -33,6 +33,10 @@ if TYPE_CHECKING:
 KEY, QUESTION = "hold_up", "Does it hold up?"
 
 _RESAMPLES = 2000
+_MEAN_OF_CELLS = (
+    "none of a mean over corruptions has been measured to hold; the difference has one, and the "
+    "picture that of each cell"
+)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -105,6 +109,7 @@ def corruption_answers(
                 **comparison_json(lost, tie=lost.tie, seeds=(_seeds(held, one.arm),) * 2),
                 "clean": one.clean,
                 "corrupted": one.corrupted,
+                "behind": _behind(held, one, part, metric, cells),
                 "text": f"from {number(one.clean)} to {number(one.corrupted)}",
             }
         )
@@ -116,6 +121,18 @@ def corruption_answers(
     if reference is not None:
         found += _corruption_errors(held, ours, reference, part)
     return [*found, _worst(held, ours, part, metric)]
+
+
+def _behind(
+    held: HeldUp, one: _Scored, part: Part, metric: str, cells: str
+) -> dict[str, dict[str, Any]]:
+    """Return what stands behind an arm's metric without and under corruption."""
+    said, seeds = softmax(held.clean[one.arm.key].logits), _seeds(held, one.arm)
+    clean = interval(metric, said, part.labels, costs=part.costs, seed=part.seed)
+    corrupted = point(
+        one.corrupted, n=len(part.labels), seeds=seeds, estimator=cells, why=_MEAN_OF_CELLS
+    )
+    return {"clean": interval_json(clean, seeds=seeds), "corrupted": corrupted}
 
 
 def _against(

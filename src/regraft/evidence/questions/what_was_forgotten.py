@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from regraft.evidence.arm import comparison_json
-from regraft.evidence.questions.asked import Answered
+from regraft.evidence.arm import comparison_json, interval_json
+from regraft.evidence.questions.asked import Answered, point
 from regraft.evidence.words import number
 from regraft.measure.comparison import holm, paired_bootstrap
 from regraft.measure.continual import upstream_retention
+from regraft.measure.intervals import wilson
 from regraft.measure.transferability.neighbours import knn_rights, probe_rights
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 KEY, QUESTION = "forgotten", "What was forgotten?"
 
+_BY = "leave-one-out accuracy on source items"
 _JUDGES = (("5 nearest neighbours", knn_rights), ("a ridge probe", probe_rights))
 
 
@@ -69,6 +71,7 @@ def what_was_forgotten(
                 "before": float(before.mean()),
                 "after": float(after.mean()),
                 "retention": _retention(float(before.mean()), float(after.mean())),
+                "behind": {"before": _share(before, seeds=0), "after": _share(after, seeds=1)},
             }
             rows.append((row, compared))
     corrected = holm([compared.p for _, compared in rows])
@@ -78,13 +81,24 @@ def what_was_forgotten(
     ]
 
 
+def _share(rights: np.ndarray[Any, Any], *, seeds: int) -> Answer:
+    found = interval_json(wilson(float(rights.sum()), len(rights)), seeds=seeds)
+    return {**found, "estimator": f"{_BY}; {found['estimator']}"}
+
+
 def _answer(row: Answer, compared: Any) -> Answer:
     said = "gained" if compared.difference > 0 else "forgotten"
-    kept = "" if row["retention"] is None else f", {100 * row['retention']:.0f} % kept"
+    kept, behind = "", row["behind"]
+    if row["retention"] is not None:
+        kept = f", {100 * row['retention']:.0f} % kept"
+        ratio, why = "accuracy after over accuracy before", "a ratio; the difference has one"
+        told = point(row["retention"], n=compared.n, seeds=[1, 0], estimator=ratio, why=why)
+        behind = {**behind, "retention": told}
     return {
         **row,
         **comparison_json(compared, tie=compared.tie, seeds=(1, 0)),
-        "estimator": f"leave-one-out accuracy on source items; {compared.estimator}",
+        "behind": behind,
+        "estimator": f"{_BY}; {compared.estimator}",
         "text": f"from {number(row['before'])} to {number(row['after'])}{kept}, "
         + ("undecided" if compared.tie else said),
     }

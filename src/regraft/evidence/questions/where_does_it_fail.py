@@ -87,6 +87,7 @@ def failing_slices(
     masks = candidate_slices(items, features)
     tested = error_slices(wrong, masks)
     level = 1 - ALPHA / max(len(tested), 1)
+    n, k = len(wrong), int(wrong.sum())
     texts = [str(items.read(i)) for i in range(len(items))] if items.kind == "text" else None
     drawn = []
     for one in tested[:_DRAWN]:
@@ -97,13 +98,13 @@ def failing_slices(
         drawn.append(
             {
                 **_slice_json(one, level, len(tested)),
+                "behind": {"rest": _rest(one, k, n)},
                 "name": slice_title(one.name, mix, words),
                 "classes": mix[:_EXAMPLES],
                 "words": words,
                 "nearest": [shown_item(items, row) for row in rows],
             }
         )
-    n, k = len(wrong), int(wrong.sum())
     overall = interval_json(wilson(k, n), seeds=1)
     worse = [one for one in drawn if one["is_worse"]]
     rows_found = [_slice_row(one) for one in worse[:_WORST]]
@@ -169,8 +170,16 @@ def _slice_json(one: ErrorSlice, level: float, n_tested: int) -> dict[str, Any]:
     }
 
 
+def _rest(one: ErrorSlice, k: int, n: int) -> dict[str, Any]:
+    """Return the share of errors of what is not in a slice, of k errors among n items."""
+    return interval_json(wilson(k - one.errors, n - one.rate.n), seeds=1)
+
+
 def _slice_row(one: Mapping[str, Any]) -> Answer:
-    known = ("value", "low", "high", "n", "seeds", "warning", "no_interval", "errors", "rest")
+    known = (
+        *("value", "low", "high", "n", "seeds", "warning", "no_interval"),
+        *("errors", "rest", "behind"),
+    )
     return {
         "name": f"errors in {one['name']}",
         **{key: one[key] for key in known},

@@ -107,7 +107,10 @@ def _law(arm: Mapping[str, Any], place: int) -> go.Scatter:
         mode="markers",
         marker={"size": 2.5, "color": light(colour)},
         customdata=[
-            [words.score_text(one), words.in_picture(f"{arm['title']}: {law_text(law)}")]
+            [
+                words.score_text(one),
+                words.in_picture(f"{arm['title']}: {law_text(law)}; {_behind_law(law)}"),
+            ]
             for one in law["curve"]
         ],
         hovertemplate="%{customdata[1]}<br>%{x:.3g} labels per class: %{customdata[0]}"
@@ -120,13 +123,21 @@ def law_text(law: Mapping[str, Any]) -> str:
     """Return a power law in words: ``err(n) = .050 + .800 n^−.500``."""
     return (
         f"err(n) = {number(law['floor'])} + {number(law['scale'])} n^−{number(law['exponent'])}"
-        f", a {_ends(law['floor_interval'])}, c {_ends(law['exponent_interval'])}"
-        + (f"; {law['note']}" if law["note"] else "")
+        f", {_law_intervals(law)}" + (f"; {law['note']}" if law["note"] else "")
     )
 
 
-def _ends(interval: Sequence[float]) -> str:
-    return f"[{number(interval[0])}, {number(interval[1])}]"
+def _law_intervals(law: Mapping[str, Any]) -> str:
+    """Return the intervals of a law's parameters; older records have none of b."""
+    named = {"a": "floor_interval", "b": "scale_interval", "c": "exponent_interval"}
+    known = {name: law[key] for name, key in named.items() if law.get(key)}
+    return ", ".join(f"{name} [{number(at[0])}, {number(at[1])}]" for name, at in known.items())
+
+
+def _behind_law(law: Mapping[str, Any]) -> str:
+    parts = [f"n = {words.count(law['n'])}"] if law.get("n") else []
+    parts += [one for one in (words.seeds_text(law.get("seeds")), law["estimator"]) if one]
+    return "; ".join(parts)
 
 
 def _describe(arms: Sequence[Mapping[str, Any]], title: str) -> str:
@@ -167,4 +178,4 @@ def _fit_cell(arm: Mapping[str, Any], point: Mapping[str, Any]) -> words.Cell:
         return words.Cell(words.MISSING)
     per_class = point["labels_per_class"]
     near = min(law["curve"], key=lambda one: abs(one["labels_per_class"] - per_class))
-    return words.Cell(words.score_text(near), f"{law_text(law)}; {law['estimator']}")
+    return words.Cell(words.score_text(near), f"{law_text(law)}; {_behind_law(law)}")

@@ -104,7 +104,7 @@ def _table(slices: Sequence[Slice]) -> words.Table:
         (
             words.Cell(one["name"], _mix(one)),
             words.score_cell(one),
-            words.Cell(number(one["rest"]), "share of errors among all other items; no interval"),
+            words.Cell(number(one["rest"]), _elsewhere(one)),
             words.Cell(words.probability(one["p_adjusted"]), f"one-sided mid-p; {_p(one)}"),
             words.Cell(words.count(one["n"]), f"{one['errors']} of them wrong"),
         )
@@ -113,6 +113,13 @@ def _table(slices: Sequence[Slice]) -> words.Table:
     return words.Table(
         ("Slice", "Share of errors", "Elsewhere", "p", "Items"), rows, frozenset({1, 2, 3, 4})
     )
+
+
+def _elsewhere(one: Slice) -> str:
+    """Return what stands behind the errors elsewhere; older records have no interval of them."""
+    behind = (one.get("behind") or {}).get("rest")
+    told = words.score_title(behind) if behind else "no interval"
+    return f"share of errors among all other items; {told}"
 
 
 def _mix(one: Slice) -> str:
