@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -17,14 +18,17 @@ LABELS = np.arange(90) % 3
 RANDOM = np.random.default_rng(0)
 GOOD = RANDOM.normal(size=(90, 6)) + 6 * np.eye(3, 6)[LABELS]
 NOISE = RANDOM.normal(size=(90, 6))
-ARMS = [made_arm(key, CANDIDATE, logits_of(LABELS[:4], 3)) for key in ("kept", "lost", "won", "no")]
+ARMS = [
+    replace(made_arm(key, CANDIDATE, logits_of(LABELS[:4], 3)), backbone=backbone)
+    for key, backbone in (("kept", 0), ("lost", 0), ("won", 1), ("no", 0))
+]
 
 
 @pytest.fixture(scope="module")
 def rows() -> dict[str, dict[str, object]]:
     source = SourceFeatures(
         LABELS,
-        before={"kept": GOOD, "lost": GOOD, "won": NOISE},
+        before={0: GOOD, 1: NOISE},
         after={"kept": GOOD, "lost": NOISE, "won": GOOD},
     )
     return {one["name"]: one for one in what_was_forgotten(source, ARMS, seed=0)}

@@ -31,7 +31,7 @@ def normal(n: int, *, by: float = 0.0, seed: int = 0) -> np.ndarray[Any, Any]:
     return np.random.default_rng(seed).normal(size=(n, 6)) + by
 
 
-def asked(before: Mapping[str, np.ndarray[Any, Any]], data: np.ndarray[Any, Any] | None) -> Asked:
+def asked(before: Mapping[int, np.ndarray[Any, Any]], data: np.ndarray[Any, Any] | None) -> Asked:
     """Return a study of two backbones, the winner on the second."""
     first, second = (made_arm(key, CANDIDATE, logits_of(LABELS)) for key in ("first", "second"))
     arms = [replace(second, backbone=1), replace(first, backbone=0)]
@@ -93,7 +93,7 @@ def test_any_seed_of_a_study_will_do() -> None:
 
 def test_the_features_are_those_of_the_winners_backbone() -> None:
     near, away, data = normal(90), normal(90, by=3.0), normal(120, seed=1)
-    rows = answered(asked({"first": away, "second": near}, data)).answers
+    rows = answered(asked({0: away, 1: near}, data)).answers
     assert rows[0]["name"] == "MMD², features of zoo:two"
     assert rows[0]["value"] == mmd2_test(near, data, seed=0).statistic
 
@@ -101,14 +101,13 @@ def test_the_features_are_those_of_the_winners_backbone() -> None:
 @pytest.mark.parametrize(
     ("before", "data", "why"),
     [
-        ({"first": normal(90)}, normal(120), "no arm of the final evaluation adapted this"),
-        ({"second": normal(7)}, normal(120), "either side needs 8 items or more"),
-        ({"second": np.zeros((90, 6))}, np.zeros((120, 6)), "distance"),
-        ({"second": np.full((90, 6), np.nan)}, normal(120), "finite"),
+        ({1: normal(7)}, normal(120), "either side needs 8 items or more"),
+        ({1: np.zeros((90, 6))}, np.zeros((120, 6)), "distance"),
+        ({1: np.full((90, 6), np.nan)}, normal(120), "finite"),
     ],
 )
 def test_where_it_cannot_be_measured_it_is_said(
-    before: Mapping[str, np.ndarray[Any, Any]], data: np.ndarray[Any, Any], why: str
+    before: Mapping[int, np.ndarray[Any, Any]], data: np.ndarray[Any, Any], why: str
 ) -> None:
     (row,) = answered(asked(before, data)).answers
     assert row["estimator"] == "not measured"

@@ -63,10 +63,16 @@ class HeldUp:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SourceFeatures:
-    """Features of labelled source items before and after adaptation, by arm, shape (n, width)."""
+    """Features of labelled source items, shape (n, width).
+
+    Attributes:
+        labels: Shape (n,).
+        before: Those of pretrained backbones, by the backbone's index.
+        after: Those of adapted ones, by arm.
+    """
 
     labels: np.ndarray[Any, Any]
-    before: Mapping[str, np.ndarray[Any, Any]]
+    before: Mapping[int, np.ndarray[Any, Any]]
     after: Mapping[str, np.ndarray[Any, Any]]
 
 

@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 def source_features(
     around: Surroundings, source: Items, *, task: Task, outcomes: Sequence[ArmOutcome]
 ) -> SourceFeatures:
-    """Return the features of source items before and after, of each arm that adapted a backbone.
+    """Return the features of source items by the arms' backbones, and by each that was adapted.
 
-    An arm is represented by its first run; both are computed in fp32.
+    An arm is represented by its first run; all are computed in fp32.
     """
     backbones = [bench.backbone for bench in around.benches]
     adapted = [o for o in outcomes if _is_adapted(o, backbones[o.arm.backbone or 0].n_blocks)]
@@ -32,13 +32,13 @@ def source_features(
     starts = range(0, len(source), AT_ONCE)
     parts = [source.subset(range(at, min(at + AT_ONCE, len(source)))) for at in starts]
     after = joined([arms.of(part) for part in parts])
-    places = {one.arm.backbone or 0 for one in adapted}
+    places = {one.arm.backbone or 0 for one in outcomes}
     before = {
         place: np.concatenate([arms.pretrained(part, place) for part in parts]) for place in places
     }
     return SourceFeatures(
         labels=source.labels,
-        before={one.arm.key: before[one.arm.backbone or 0] for one in adapted},
+        before=before,
         after={key: one.features for key, one in after.items() if one.features is not None},
     )
 

@@ -17,7 +17,6 @@ from regraft.measure.two_sample import proxy_a_distance
 from regraft.seeds import numpy_generator
 
 if TYPE_CHECKING:
-    from regraft.evidence.gathered import Evidence
     from regraft.evidence.questions.asked import Answer, Asked
 
     Array = np.ndarray[Any, Any]
@@ -42,11 +41,7 @@ def answered(asked: Asked) -> Answered:
         return Answered([])
     place = asked.winner.backbone or 0
     named = f"features of {evidence.study['backbones'][place]}"
-    source = _pretrained(evidence, place)
-    if source is None:
-        why = "no arm of the final evaluation adapted this backbone, so the source was not read"
-        return Answered([_unmeasured(named, len(data), len(evidence.source.labels), why)])
-    return Answered(how_far(source, data, named=named, seed=asked.test.seed))
+    return Answered(how_far(evidence.source.before[place], data, named=named, seed=asked.test.seed))
 
 
 def how_far(source: Array, data: Array, *, named: str, seed: int) -> list[Answer]:
@@ -117,16 +112,6 @@ def _moments(x: Array, y: Array, of_both: str, *, seed: int) -> Answer:
         "text": number(value),
         "beside": f"{number(one_law)} were both of one law",
     }
-
-
-def _pretrained(evidence: Evidence, place: int) -> Array | None:
-    """Return the source's features by a backbone: those before any arm adapted it."""
-    if evidence.source is None:
-        return None
-    before = evidence.source.before
-    same = (a.key for a in evidence.arms if a.key in before and (a.backbone or 0) == place)
-    key = next(same, None)
-    return None if key is None else before[key]
 
 
 def _unmeasured(named: str, n: int, m: int, why: str) -> Answer:

@@ -60,9 +60,8 @@ def what_was_forgotten(
         if arm.key not in source.after:
             continue
         for judge, rights in _JUDGES:
-            after, before = (
-                rights(one[arm.key], source.labels) for one in (source.after, source.before)
-            )
+            features = source.after[arm.key], source.before[arm.backbone or 0]
+            after, before = (rights(one, source.labels) for one in features)
             compared = paired_bootstrap(
                 "accuracy", _as_answers(after), _as_answers(before), ones, seed=seed
             )
