@@ -15,7 +15,10 @@ LABELS = [np.repeat([0, 1], 40), np.repeat([0, 1, 1], 20), np.repeat([0, 1], 50)
 def answers(shares: list[list[float]]) -> list[list[np.ndarray]]:
     """Return which items are right, such that each share of them is."""
     return [
-        [np.arange(len(one)) < round(share * len(one)) for share, one in zip(row, LABELS, strict=True)]
+        [
+            np.arange(len(one)) < round(share * len(one))
+            for share, one in zip(row, LABELS, strict=True)
+        ]
         for row in shares
     ]
 
