@@ -6,8 +6,8 @@ Both sides train the same protocol (five epochs: the head alone in the first, th
 from above in each) on the same 1,000 sentences in the same batches, from an empty cache: both sides
 make the features that the probe is solved on, and the side with kept prefixes keeps in the same
 pass what the blocks to be opened receive, as every study does. That side reads the features while
-the head trains alone; the other computes them at each step. Prints the seconds of pass and run, median of three, and writes
-unfreeze.json into the work folder.
+the head trains alone; the other computes them at each step. Prints the seconds of pass and run,
+median of three, and writes unfreeze.json into the work folder.
 """
 
 from __future__ import annotations
