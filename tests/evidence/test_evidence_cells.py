@@ -20,6 +20,8 @@ from regraft.evidence.movement import depth_movement
 from regraft.evidence.questions.what_moved import depths_moved, features_moved
 from regraft.evidence.verdict import CANDIDATE, WITHOUT_TRANSFER
 from regraft.ledger.ledger import Ledger
+from regraft.report.figures import movement_gain
+from regraft.report.words import CARE
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -129,6 +131,20 @@ def test_rows_say_how_far_and_how_deep() -> None:
         "nothing moved at any depth",
         "none of the backbone's own changed",
     ]
+
+
+def test_a_gain_on_few_items_that_differ_is_warned_of_and_drawn_so() -> None:
+    arms = [
+        arm("raw", WITHOUT_TRANSFER, 150, backbone=None),
+        arm("lora", CANDIDATE, 153, backbone=0, moved=MOVED),
+        arm("full", CANDIDATE, 180, backbone=0, moved=MOVED),
+    ]
+    few, enough = cells_of(evidence(arms))
+    assert few.warning == "the two differ on 3 items: the interval is rough"
+    assert enough.warning is None
+    drawn = movement_gain.drawn_cells(limits_json([few, enough], seed=0), named_by="title")
+    marked = [row[4].text.endswith(CARE) for row in drawn.table.rows]
+    assert sorted(marked) == [False, True]
 
 
 CELL = Cell(

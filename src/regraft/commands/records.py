@@ -195,7 +195,10 @@ def _comparison_line(one: dict[str, Any], metric: str) -> str:
         text += f", p = {one['p']:.3g}"
     if one["p_adjusted"] is not None and one["p_adjusted"] != one["p"]:
         text += f" (corrected {one['p_adjusted']:.3g})"
-    return f"{text} ({'a tie' if one['tie'] else 'not a tie'}; {one['estimator']})"
+    told = ["a tie" if one["tie"] else "not a tie", one["estimator"]]
+    if one.get("warning"):
+        told.append(f"⚠ {one['warning']}")
+    return f"{text} ({'; '.join(told)})"
 
 
 def _sizes(text: str | None) -> tuple[int, int] | None:

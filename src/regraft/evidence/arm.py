@@ -155,6 +155,7 @@ def comparison_json(
         "estimator": one.estimator,
         "seeds": None if seeds is None else list(seeds),
         "tie": tie,
+        "warning": one.warning,
         "no_interval": "too few items to resample" if None in ends.values() else None,
     }
 

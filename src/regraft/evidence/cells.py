@@ -46,6 +46,7 @@ class Cell:
         n: Validated items.
         seeds: Repetitions of the arm.
         estimator: How movement and gain were found.
+        warning: Why the interval of the gain is to be taken with care, or None.
     """
 
     study: str
@@ -64,6 +65,7 @@ class Cell:
     n: int
     seeds: int
     estimator: str = CELL_BY
+    warning: str | None = None
 
 
 def cells_of(evidence: Evidence) -> list[Cell]:
@@ -132,6 +134,7 @@ def _cell(evidence: Evidence, arm: ArmEvidence, control: ArmEvidence) -> Cell | 
         steps=sooner["step"] / sooner["of_steps"] if sooner else None,
         n=len(part.labels),
         seeds=len(arm.logits),
+        warning=compared.warning,
     )
 
 

@@ -11,6 +11,7 @@ from regraft.measure.comparison import (
     RESAMPLES,
     Comparison,
     comparison_of,
+    comparison_warning,
     detectable_difference,
     holm,
 )
@@ -244,7 +245,15 @@ def _compare_all(
     )
     values = [mean_score(metric, arm.probabilities, labels, costs=costs) for arm in every]
     found = [
-        comparison_of(metric, (values[0], values[i]), (draws[0], draws[i]), n=len(labels))
+        comparison_of(
+            metric,
+            (values[0], values[i]),
+            (draws[0], draws[i]),
+            n=len(labels),
+            warning=comparison_warning(
+                metric, first.probabilities, every[i].probabilities, labels, costs=costs
+            ),
+        )
         for i in range(1, len(every))
     ]
     adjusted = holm([one.p for one in found])

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from regraft.measure.metrics import metric_named
+from regraft.measure.intervals import few_answers, few_items, few_of_a_class
+from regraft.measure.metrics import decide, metric_named
 from regraft.measure.resampling import mean_score, resampled_scores, resamples_of
 
 if TYPE_CHECKING:
@@ -17,6 +18,10 @@ if TYPE_CHECKING:
 
 ALPHA = 0.05
 RESAMPLES = 10_000
+FEW_PAIRED_ITEMS = 100
+"""With 30 and 60 items the interval of a paired difference covers as little as 89 %."""
+FEW_THAT_DIFFER = 5
+"""Where two systems differ on fewer items the interval covers 0 to 100 %: on none it is [0, 0]."""
 
 # Two sums of the same weights in another order differ by rounding; that is no difference.
 _ROUNDING = 1e-12
@@ -34,6 +39,8 @@ class Comparison:
         n: Items.
         estimator: How it was found, in words.
         p_adjusted: p corrected for the family of comparisons; None where it stands alone.
+        warning: Why the interval may hold the true difference less often, or more often, than it
+            says; None where it has been measured to hold (benchmarks/coverage.py).
     """
 
     difference: float
@@ -43,6 +50,7 @@ class Comparison:
     n: int
     estimator: str
     p_adjusted: float | None = None
+    warning: str | None = None
 
     @property
     def decisive_p(self) -> float:
@@ -104,7 +112,13 @@ def paired_bootstrap(
     """
     draws = resampled_scores(metric, [a, b], labels, costs=costs, resamples=resamples, seed=seed)
     values = [mean_score(metric, arm, labels, costs=costs) for arm in (a, b)]
-    return comparison_of(metric, (values[0], values[1]), (draws[0], draws[1]), n=len(labels))
+    return comparison_of(
+        metric,
+        (values[0], values[1]),
+        (draws[0], draws[1]),
+        n=len(labels),
+        warning=comparison_warning(metric, a, b, labels, costs=costs),
+    )
 
 
 def comparison_of(
@@ -113,6 +127,7 @@ def comparison_of(
     draws: tuple[NDArray[np.float64], NDArray[np.float64]],
     *,
     n: int,
+    warning: str | None = None,
 ) -> Comparison:
     """Return the comparison of two arms whose scores on the same resamples are known.
 
@@ -121,6 +136,7 @@ def comparison_of(
         values: Its value for A and for B.
         draws: Its values on the same resamples for A and for B, shape (R,) each.
         n: Items.
+        warning: What `comparison_warning` says of the two; without it only n and the draws speak.
     """
     sign = metric_named(metric).sign
     difference = sign * (values[0] - values[1])
@@ -129,11 +145,75 @@ def comparison_of(
     kind = "within classes" if metric_named(metric).class_average else "of items"
     estimator = f"paired bootstrap {kind}, {resamples_of(metric, len(draws[0]))} resamples"
     if not len(moved):
-        return Comparison(difference, difference, difference, 1.0, n, estimator)
+        why = "no resample of so few items defines it"
+        ends = (difference, difference)
+        return Comparison(difference, *ends, 1.0, n, estimator, warning=warning or why)
     as_far = int((moved >= abs(difference) - _ROUNDING).sum())
     p = (1 + as_far) / (1 + len(moved))
     half = float(np.quantile(moved, 1 - ALPHA))
-    return Comparison(difference, difference - half, difference + half, p, n, estimator)
+    ends = (difference - half, difference + half)
+    few = warning or _doubt_of_any(metric, n)
+    if half <= _ROUNDING:
+        few = few or "the two never differ: no spread is known"
+    return Comparison(difference, *ends, p, n, estimator, warning=few)
+
+
+def comparison_warning(
+    metric: str,
+    a: NDArray[np.floating],
+    b: NDArray[np.floating],
+    labels: NDArray[np.integer],
+    *,
+    costs: NDArray[np.floating] | None = None,
+) -> str | None:
+    """Return why the interval of a paired difference may not hold what it says, or None.
+
+    Args:
+        metric: The metric's name.
+        a: Probabilities of A, shape (S, N, C).
+        b: Probabilities of B, shape (S', N, C), same items and classes.
+        labels: Class indices, shape (N,).
+        costs: Shape (C, C), rows the true class.
+    """
+    few = _doubt_of_any(metric, len(labels)) or few_of_a_class(metric, labels)
+    if few is None and metric == "auroc":
+        areas = [mean_score(metric, arm, labels) for arm in (a, b)]
+        few = few_answers(areas[0], len(labels)) or few_answers(areas[1], len(labels))
+    if few is None and (k := _that_differ(metric, a, b, labels, costs)) < FEW_THAT_DIFFER:
+        few = f"the two differ on {k or 'no'} item{'s' * (k > 1)}: the interval is rough"
+    return few
+
+
+def _doubt_of_any(metric: str, n: int) -> str | None:
+    """Return the warning that any two systems would get with this metric on so many items."""
+    if metric == "ece":
+        return "noise of the bins biases ECE, of the two not alike: the interval is rough"
+    return few_items(n, FEW_PAIRED_ITEMS)
+
+
+def _that_differ(
+    metric: str,
+    a: NDArray[np.floating],
+    b: NDArray[np.floating],
+    labels: NDArray[np.integer],
+    costs: NDArray[np.floating] | None,
+) -> int:
+    """Return how many items A and B decide differently, where the metric sees it.
+
+    F1 sees every other decision, accuracy only a right one for a wrong one. Seeds are averaged.
+    """
+
+    def seen(arm: NDArray[np.floating]) -> NDArray[np.float64]:
+        decided = decide(arm, costs)  # (S, N)
+        if metric in ("accuracy", "balanced_accuracy"):
+            values = (decided == labels)[..., None]
+        elif metric == "mean_cost" and costs is not None:
+            values = costs[labels, decided][..., None]
+        else:
+            values = np.eye(arm.shape[2])[decided]
+        return np.asarray(values.mean(axis=0), dtype=np.float64)  # (N, 1) or (N, C)
+
+    return int((np.abs(seen(a) - seen(b)) > _ROUNDING).any(axis=1).sum())
 
 
 def holm(p: Sequence[float]) -> list[float]:

@@ -29,6 +29,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
+FEW_FOR_SHARES = 10
+"""Where two systems differ on fewer items the interval of their shares covers 97 to 100 %."""
+
+
 @dataclass(frozen=True, slots=True)
 class Pair:
     """One system against another; positive differences mean that the first is better.
@@ -42,6 +46,7 @@ class Pair:
         p_adjusted: Corrected for all pairs.
         winner: Name of the better one at 0.05, corrected; None where they cannot be told apart.
         estimator: How it was found, in words.
+        warning: Why the interval may not hold what it says, or None.
     """
 
     first: str
@@ -53,6 +58,7 @@ class Pair:
     p_adjusted: float | None = None
     winner: str | None = None
     estimator: str = ""
+    warning: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +129,7 @@ def compare_items(
             continue
         found = paired_bootstrap(metric, a, b, labels, costs=costs, seed=seed)
         known: dict[str, Any] = {"low": found.low, "high": found.high, "p": found.p}
+        known["warning"] = found.warning
         if choice.test is None:
             known = {}
         pairs.append(Pair(first, second, found.difference, estimator=found.estimator, **known))
@@ -222,7 +229,21 @@ def _of_scores(
 def _by_mcnemar(first: str, second: str, a: NDArray[np.float64], b: NDArray[np.float64]) -> Pair:
     found = mcnemar(a, b)
     low, high = paired_share_ends(a, b)
-    return Pair(first, second, found.difference, low, high, found.p, estimator=found.test)
+    differ = int((a != b).sum())
+    warning = None
+    if differ < FEW_FOR_SHARES:
+        items = f"{differ or 'no'} item{'s' * (differ > 1)}"
+        warning = f"the two differ on {items}: the interval is wide"
+    return Pair(
+        first,
+        second,
+        found.difference,
+        low,
+        high,
+        found.p,
+        estimator=found.test,
+        warning=warning,
+    )
 
 
 def _by_splits(

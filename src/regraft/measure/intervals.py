@@ -105,7 +105,7 @@ def wilson(k: float, n: int, *, level: float = 0.95) -> Interval:
         raise ShapeError(f"wilson: {k} of {n} is no proportion. Give 0 ≤ k ≤ n and n ≥ 1.")
     share = min(k / n, 1.0)
     low, high = wilson_ends(share, n, level=level)
-    warning = _few_items(n) or _few_answers(share, n)
+    warning = few_items(n) or few_answers(share, n)
     return Interval(share, low, high, n, "Wilson score interval", level, warning)
 
 
@@ -202,7 +202,7 @@ def _of_mean(scored: _Scored) -> Interval:
     low, high, skew = mean_ends(values, level=scored.level)
     if METRICS[scored.metric].reads == "probabilities":
         low = max(low, 0.0)
-    warning = _few_items(scored.n)
+    warning = few_items(scored.n)
     if warning is None and abs(skew) > SKEWED:
         warning = f"a few of the {scored.n} items make up most of it: the interval is rough"
     if warning is None and low == high:
@@ -220,7 +220,7 @@ def _of_calibration(scored: _Scored) -> Interval:
         seed=scored.seed,
     )
     rights = float((decide(scored.repetitions) == scored.labels).mean())
-    warning = _few_items(scored.n, FEW_CALIBRATED_ITEMS) or _few_answers(
+    warning = few_items(scored.n, FEW_CALIBRATED_ITEMS) or few_answers(
         rights, scored.n, FEW_CALIBRATED_ANSWERS
     )
     if scored.value < BIASED * noise:
@@ -232,21 +232,23 @@ def _of_calibration(scored: _Scored) -> Interval:
 
 
 def _few(scored: _Scored, effective: float) -> str | None:
-    known = METRICS[scored.metric]
-    classes = None
-    if known.class_average:
-        least = FEW_OF_A_RANKED_CLASS if known.reads == "probabilities" else FEW_OF_A_CLASS
-        classes = _few_of_a_class(scored.labels, least)
-    return _few_items(scored.n) or classes or _few_answers(scored.value, max(effective, scored.n))
+    answers = few_answers(scored.value, max(effective, scored.n))
+    return few_items(scored.n) or few_of_a_class(scored.metric, scored.labels) or answers
 
 
-def _few_items(n: int, least: int = FEW_ITEMS) -> str | None:
+def few_items(n: int, least: int = FEW_ITEMS) -> str | None:
+    """Return a warning where there are fewer items than it takes."""
     if n >= least:
         return None
     return f"{n} item{'s are' if n > 1 else ' is'} few: the interval is rough"
 
 
-def _few_of_a_class(labels: NDArray[np.integer], least: int) -> str | None:
+def few_of_a_class(metric: str, labels: NDArray[np.integer]) -> str | None:
+    """Return a warning where classes weigh alike and one of them has fewer items than it takes."""
+    known = metric_named(metric)
+    if not known.class_average:
+        return None
+    least = FEW_OF_A_RANKED_CLASS if known.reads == "probabilities" else FEW_OF_A_CLASS
     counts = np.bincount(labels)
     fewest = int(counts[counts > 0].min())
     if fewest >= least:
@@ -254,7 +256,8 @@ def _few_of_a_class(labels: NDArray[np.integer], least: int) -> str | None:
     return f"a class has {fewest} item{'s' * (fewest > 1)}: the interval is rough"
 
 
-def _few_answers(share: float, n: float, least: int = FEW_ANSWERS) -> str | None:
+def few_answers(share: float, n: float, least: int = FEW_ANSWERS) -> str | None:
+    """Return a warning where fewer answers are wrong, or right, than it takes."""
     # A NaN compares false with everything, so an undefined score carries no such warning.
     for kind, part in (("wrong", 1 - share), ("right", share)):
         if part * n < least - 1e-9:

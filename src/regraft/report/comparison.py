@@ -73,7 +73,7 @@ def _pairs(found: Mapping[str, Any]) -> words.Table:
     rows = tuple(
         (
             words.Cell(f"{one['first']} − {one['second']}"),
-            words.Cell(words.comparison_text(one), f"n = {found['n']}; {one['estimator']}"),
+            words.Cell(words.comparison_text(one), _title(one, found["n"])),
             words.Cell(_p(one["p"]), one["estimator"]),
             words.Cell(_p(one["p_adjusted"]), "corrected for all pairs"),
             words.Cell("a tie" if one["tie"] else f"{one['winner']} is better"),
@@ -82,6 +82,11 @@ def _pairs(found: Mapping[str, Any]) -> words.Table:
     )
     heads = ("Pair", f"Difference, {found['metric']}", "p", "p, corrected", "Conclusion")
     return words.Table(heads, rows, frozenset({1, 2, 3}))
+
+
+def _title(one: Mapping[str, Any], n: int) -> str:
+    told = (f"n = {n}", one["estimator"], words.warning_of(one))
+    return "; ".join(part for part in told if part)
 
 
 def _p(value: float | None) -> str:

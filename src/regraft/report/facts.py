@@ -196,7 +196,7 @@ def _answer(one: Mapping[str, Any]) -> tuple[Cell, Cell]:
         text = f"{text} {words.interval_text(one)}".rstrip()
     if one.get("beside"):
         text = f"{text}, {one['beside']}"
-    if words.warning_of(one):
+    if words.warning_of(one) and one.get("p") is None:  # a difference bears its own mark
         text = f"{text} {words.CARE}"
     if one.get("behind"):
         title = f"{title}; {words.behind_title(one['behind'])}"

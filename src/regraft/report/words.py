@@ -111,13 +111,14 @@ def score_cell(score: Mapping[str, Any] | None) -> Cell:
 
 
 def comparison_text(one: Mapping[str, Any]) -> str:
-    """Return a difference with its interval: ``+.031 [+.012, +.050]``."""
+    """Return a difference with its interval, marked where it is rough: ``+.031 [+.012, +.050]``."""
     if one.get("difference") is None:
         return MISSING
     text = signed(one["difference"])
     if one.get("low") is None or one.get("high") is None:
         return text
-    return f"{text} [{signed(one['low'])}, {signed(one['high'])}]"
+    text = f"{text} [{signed(one['low'])}, {signed(one['high'])}]"
+    return f"{text} {CARE}" if warning_of(one) else text
 
 
 def comparison_title(one: Mapping[str, Any]) -> str:
@@ -127,7 +128,8 @@ def comparison_title(one: Mapping[str, Any]) -> str:
         parts.append(f"{probability(one['p_adjusted'])} after Holm's correction")
     if one.get("n") is not None:
         parts.append(f"n = {count(one['n'])} paired items")
-    parts += [str(o) for o in (seeds_text(one.get("seeds")), one.get("estimator")) if o]
+    told = (seeds_text(one.get("seeds")), one.get("estimator"), warning_of(one))
+    parts += [str(o) for o in told if o]
     if one.get("no_interval"):
         parts.append(f"no interval: {one['no_interval']}")
     return "; ".join(parts)

@@ -131,6 +131,7 @@ def _hover(one: Cell) -> str:
             f"MMD² {words.score_text(_moved(one))}",
             f"gain {_gain(one)} over {words.in_picture(one['over'])}",
             f"n = {words.count(one['n'])} items, {_seeds(one)}",
+            *((f"gain: {words.warning_of(one)}",) if words.warning_of(one) else ()),
         )
     )
 
@@ -140,7 +141,8 @@ def _moved(one: Cell) -> dict[str, Any]:
 
 
 def _gain(one: Cell) -> str:
-    return f"{one['gain']:+.1f} % [{one['gain_low']:+.1f}, {one['gain_high']:+.1f}]"
+    text = f"{one['gain']:+.1f} % [{one['gain_low']:+.1f}, {one['gain_high']:+.1f}]"
+    return f"{text} {words.CARE}" if words.warning_of(one) else text
 
 
 def _seeds(one: Cell) -> str:
