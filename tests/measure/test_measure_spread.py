@@ -152,6 +152,23 @@ def test_an_interval_holds_its_value_and_says_how_it_was_found(name: str, seeds:
     assert (found.warning is None) == (name != "ece")
 
 
+def test_accuracy_over_seeds_is_as_narrow_as_the_items_mean_answers_are_alike() -> None:
+    labels = labels_of(90)
+    p = arm(labels, seed=0, seeds=3)
+    found = interval("accuracy", p, labels)
+    rights = (p.argmax(axis=-1) == labels).mean(axis=0)
+    value, z = rights.mean(), 1.959963984540054
+    n = value * (1 - value) / (rights.var(ddof=1) / 90)
+    assert n > 100  # the seeds' mistakes differ, so that their mean is known better than one
+    root = np.sqrt(value * (1 - value) / n + z**2 / (4 * n**2))
+    for end, sign in ((found.low, -1), (found.high, 1)):
+        known = (value + z**2 / (2 * n) + sign * z * root) / (1 + z**2 / n)
+        assert end == pytest.approx(known, abs=1e-9)
+    same = interval("accuracy", np.repeat(p[:1], 3, axis=0), labels)
+    alone = interval("accuracy", p[:1], labels)
+    assert (same.low, same.high) == pytest.approx((alone.low, alone.high), abs=2e-3)
+
+
 def test_a_wider_level_gives_a_wider_interval() -> None:
     labels = labels_of(90)
     p = arm(labels, seed=0)

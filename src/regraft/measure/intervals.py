@@ -121,12 +121,12 @@ def interval(
 ) -> Interval:
     """Return a metric with its interval over items, by the method that holds for that metric.
 
-    Accuracy: Wilson. Balanced accuracy, F1 and AUROC: Wilson of as many items as would give the
-    metric's own variance (by class for balanced accuracy, else by bootstrap), which stays within
-    [0, 1] and is as skewed as the metric is near its ends. Log loss, Brier score and mean cost: t
-    corrected for skewness. ECE: the errors whose noisy estimate could be the one seen, since the
-    plain estimate is biased upward. With several repetitions the value is their mean, and items are
-    drawn jointly; the intervals of accuracies are a little wide then.
+    Accuracy: Wilson. Balanced accuracy, F1, AUROC, and accuracy over several repetitions: Wilson of
+    as many items as would give the metric's own variance (by item for accuracy, by class for
+    balanced accuracy, else by bootstrap), which stays within [0, 1] and is as skewed as the metric
+    is near its ends. Log loss, Brier score and mean cost: t corrected for skewness. ECE: the errors
+    whose noisy estimate could be the one seen, since the plain estimate is biased upward. With
+    several repetitions the value is their mean, and items are drawn jointly.
 
     Args:
         metric: A metric's name.
@@ -144,7 +144,7 @@ def interval(
     repetitions = probabilities if probabilities.ndim == 3 else probabilities[None]
     value = mean_score(metric, repetitions, labels, costs=costs)
     scored = _Scored(metric, value, repetitions, labels, costs, level, resamples, seed)
-    if metric == "accuracy":
+    if metric == "accuracy" and len(repetitions) == 1:
         found = wilson(value * len(labels), len(labels), level=level)
     elif metric == "ece":
         found = _of_calibration(scored)
@@ -171,10 +171,13 @@ def _of_proportion(scored: _Scored) -> Interval:
 
 def _deviation(scored: _Scored) -> tuple[float, str]:
     """Return the standard error of a proportion, and how it was found."""
-    if scored.metric == "balanced_accuracy":
+    if scored.metric in ("accuracy", "balanced_accuracy"):
         predicted = decide(scored.repetitions, scored.costs)
         rights = (predicted == scored.labels).mean(axis=0)
-        return recall_deviation(rights, scored.labels), "variance by class"
+        if scored.metric == "balanced_accuracy":
+            return recall_deviation(rights, scored.labels), "variance by class"
+        spread = float(rights.std(ddof=1)) if scored.n > 1 else 0.0
+        return spread / float(np.sqrt(scored.n)), "variance by item"
     draws = resampled_scores(
         scored.metric,
         [scored.repetitions],
