@@ -16,7 +16,7 @@ from regraft.measure.group_gaps import (
     worst_interval,
 )
 from regraft.measure.groups import by_group, rows_by_group
-from regraft.measure.intervals import Interval, wilson
+from regraft.measure.intervals import Interval, interval, wilson
 from regraft.measure.medians import median_interval
 from regraft.measure.rates import RATES, nothing, rate
 
@@ -147,10 +147,13 @@ def test_a_metric_of_groups_takes_repetitions_and_a_level() -> None:
     labels, groups = random.integers(0, 3, 80), [f"g{i % 2}" for i in range(80)]
     found = by_group("accuracy", p, labels, groups, level=0.99)
     for name, rows in rows_by_group(groups, 80).items():
-        right = (p[:, rows].argmax(-1) == labels[rows]).mean()
-        expected = wilson(right * len(rows), len(rows), level=0.99)
+        expected = interval("accuracy", p[:, rows], labels[rows], level=0.99)
         assert (found[name].low, found[name].high) == pytest.approx((expected.low, expected.high))
         assert found[name].level == 0.99
+        one = by_group("accuracy", p[0], labels, groups, level=0.99)[name]
+        right = (p[0, rows].argmax(-1) == labels[rows]).sum()
+        expected = wilson(float(right), len(rows), level=0.99)
+        assert (one.low, one.high) == pytest.approx((expected.low, expected.high))
 
 
 def test_rates_are_counts_of_counts_and_equal_scikit_learns() -> None:

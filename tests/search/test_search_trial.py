@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 import torch
 
-from regraft.config.protocol import depth_index
 from regraft.engine.job import Job
 from regraft.search.ladder import Ladder
-from regraft.search.trial import Trial, trial
+from regraft.search.trial import Trial, trial, typical_depth
 from small_search import around, small_study, write_lora
 
 if TYPE_CHECKING:
@@ -68,18 +66,18 @@ def test_more_items_cost_more(jobs: dict[str, Job], monkeypatch: pytest.MonkeyPa
     assert 1e-3 <= per_batch < 50e-3
 
 
-def test_an_epoch_of_gradual_unfreezing_costs_what_is_open_in_the_mean(
-    jobs: dict[str, Job], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("from_depth", "epochs", "depth"),
+    [(0.25, 5, 2), (0, 9, 1), (0, 90, None), (0.75, 2, "none"), ("none", 5, None)],
+)
+def test_gradual_unfreezing_is_tried_with_what_is_open_in_the_mean(
+    from_depth: float | str, epochs: int, depth: int | str | None
 ) -> None:
-    ticks = iter(range(10**9))
-    monkeypatch.setattr("time.perf_counter", lambda: next(ticks) * 1e-3)
-    monkeypatch.setattr("time.monotonic", lambda: next(ticks) * 1e-3)
-    gradual = jobs["gradual"]
-    n_blocks = gradual.backbone.n_blocks
-    lowest = depth_index(gradual.protocol["train"]["from_depth"], n_blocks)
-    epochs = int(gradual.protocol["fit"]["epochs"])
-    opened = [min(epoch, n_blocks - lowest) for epoch in range(epochs)]  # first the head alone
-    at_once = replace(gradual, protocol={**gradual.protocol, "unfreeze": None})
-    no_validation = [replace(one, data=replace(one.data, folds=())) for one in (gradual, at_once)]
-    some, all_ = (trial(one).epoch_seconds for one in no_validation)
-    assert some / all_ == pytest.approx(np.mean(opened) / (n_blocks - lowest))
+    protocol = {
+        "unfreeze": {"kind": "gradual"},
+        "train": {"from_depth": from_depth},
+        "fit": {"epochs": epochs},
+    }
+    # of four blocks 4, 3, 2, 1, 1; 4, 3, 2, 1, 0, 0 …; 4, 3
+    assert typical_depth(protocol, 4) == depth
+    assert typical_depth({**protocol, "unfreeze": None}, 4) is None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import asdict, dataclass, replace
 from functools import cache, partial
-from typing import TYPE_CHECKING, Any, final
+from typing import TYPE_CHECKING, Any, NamedTuple, final
 
 import numpy as np
 import torch
@@ -26,10 +26,17 @@ if TYPE_CHECKING:
     from regraft.engine.job import Job
     from regraft.features.views import View
 
-_STEPS = 4
-"""Steps of a trial; the first only warms up."""
 
-_VALIDATION_ITEMS = 32
+class _Size(NamedTuple):
+    """Steps of a trial, of which the first only warms up, and items that are validated."""
+
+    steps: int
+    validated: int
+
+
+_FEW, _MANY = _Size(4, 32), _Size(24, 256)
+_SHORT_SECONDS = 0.05
+"""Of a step: many of them take a second or two."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,12 +69,49 @@ class Trial:
 
 
 def trial(job: Job) -> Trial:
-    """Run four steps and one evaluation of a job on a few of its items.
+    """Run a few steps and one evaluation of a job on a few of its items.
 
-    Seconds are scaled to all items by what a batch holds, padding included. A run that fails here
-    fails in the study too, with its reason: it costs nothing.
+    Seconds are scaled to all items by what a batch holds, padding included. Where steps are short
+    more are taken: what a step costs beside its items, and what else the machine does just then,
+    would else be most of it. Under gradual unfreezing the time is that of as many open blocks as an
+    epoch has in the mean, the memory that of all. A run that fails here fails in the study too,
+    with its reason: it costs nothing.
     """
-    small, seconds, evaluation = small_job(job), list[float](), 0.0
+    size = _FEW
+    found, step = _tried(job, size)
+    if 0.0 < step < _SHORT_SECONDS:
+        size = _MANY
+        found, _ = _tried(job, size)
+    if found.epoch_seconds and (depth := typical_depth(job.protocol, job.backbone.n_blocks)):
+        train = {**job.protocol["train"], "from_depth": depth, "stem": False}
+        typical, _ = _tried(replace(job, protocol={**job.protocol, "train": train}), size)
+        return replace(typical, peak_memory_bytes=found.peak_memory_bytes)
+    return found
+
+
+def typical_depth(protocol: Mapping[str, Any], n_blocks: int) -> int | str | None:
+    """Return the lowest block that is open in a mean epoch of a fit; None where it never changes.
+
+    Args:
+        protocol: A resolved protocol.
+        n_blocks: Blocks of the backbone.
+    """
+    if protocol["unfreeze"] is None or protocol["train"]["from_depth"] == "none":
+        return None
+    spec = kind_spec("unfreeze", protocol["unfreeze"], where="unfreeze")
+    lowest_open = load("unfreeze", protocol["unfreeze"]["kind"]).lowest_open
+    lowest = depth_index(protocol["train"]["from_depth"], n_blocks)
+    each = [
+        lowest_open(spec, epoch=epoch, from_depth=lowest, n_blocks=n_blocks)
+        for epoch in range(int(protocol["fit"]["epochs"]))
+    ]
+    mean = round(float(np.mean(each)))
+    return "none" if mean >= n_blocks else mean or None
+
+
+def _tried(job: Job, size: _Size) -> tuple[Trial, float]:
+    """Return what a trial of a size says, and the seconds of a step of it."""
+    small, seconds, evaluation = small_job(job, size), list[float](), 0.0
     lowest = lowest_trained_depth(small.protocol, job.backbone.n_blocks)
     Loader(small).source(lowest, epoch=0)  # the time of what is kept is not the run's
     start, peak, began = 0.0, 0, time.perf_counter()
@@ -86,22 +130,22 @@ def trial(job: Job) -> Trial:
         if isinstance(event, Epoch | Step):
             before = now
     if not seconds:
-        return Trial(0.0, 0.0, 0)
+        return Trial(0.0, 0.0, 0), 0.0
     lengths = job.data.prepared.lengths()
     rates = [s / h for s, h in zip(seconds, _held(small, lengths), strict=True)]
     train = float(np.median(rates[1:] or rates)) * sum(_held(job, lengths))
-    train *= _open_share(job.protocol, job.backbone.n_blocks)
     few, all_ = (_validated(one, lengths) for one in (small, job))
-    return Trial(start, train + evaluation * all_ / max(few, 1.0), peak)
+    found = Trial(start, train + evaluation * all_ / max(few, 1.0), peak)
+    return found, float(np.median(seconds[1:] or seconds))
 
 
-def small_job(job: Job) -> Job:
+def small_job(job: Job, size: _Size = _FEW) -> Job:
     """Return the job on a few of its items, its head not solved, its prefix of these alone."""
     data, batch_size = job.data, int(job.protocol["fit"]["batch_size"])
     folds = data.folds or (Fold(np.arange(len(data.labels)), np.empty(0, np.int64)),)
     generator = numpy_generator(job.seed, "trial")
-    train = generator.permutation(folds[0].train)[: _STEPS * batch_size]
-    validation = generator.permutation(folds[0].validation)[:_VALIDATION_ITEMS]
+    train = generator.permutation(folds[0].train)[: size.steps * batch_size]
+    validation = generator.permutation(folds[0].validation)[: size.validated]
     chosen = np.concatenate([train, validation])
     fold = Fold(np.arange(len(train)), np.arange(len(train), len(chosen)))
     protocol = {**with_fit(job.protocol, epochs=1), "unfreeze": None}  # all that it will open
@@ -147,23 +191,6 @@ class _Prefix:
 
     def lengths(self) -> np.ndarray[Any, Any]:
         return np.array([one.size for one in self._kept])
-
-
-def _open_share(protocol: Mapping[str, Any], n_blocks: int) -> float:
-    """Return how many of the blocks that a protocol trains are open in a mean epoch of its fit.
-
-    A trial opens all that will ever be open.
-    """
-    if protocol["unfreeze"] is None:
-        return 1.0
-    spec = kind_spec("unfreeze", protocol["unfreeze"], where="unfreeze")
-    lowest_open = load("unfreeze", protocol["unfreeze"]["kind"]).lowest_open
-    lowest = max(0, depth_index(protocol["train"]["from_depth"], n_blocks))
-    opened = [
-        n_blocks - lowest_open(spec, epoch=epoch, from_depth=lowest, n_blocks=n_blocks)
-        for epoch in range(int(protocol["fit"]["epochs"]))
-    ]
-    return float(np.mean(opened)) / max(n_blocks - lowest, 1)
 
 
 def _held(job: Job, lengths: np.ndarray[Any, Any]) -> list[float]:
