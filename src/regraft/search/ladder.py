@@ -248,12 +248,13 @@ class Ladder:
         """
         ledger, study = self._around.ledger, self._around.study
 
-        def reason() -> dict[str, str]:
+        def pace() -> dict[str, Any]:
             decisions = ledger.decisions.all(study)
             runs = [cost for one in self.outcomes for cost in run_costs(decisions, one)]
-            return {"reason": mistimed(runs)}
+            why = mistimed(runs)
+            return {"again": bool(why), "reason": why or "what ran does not belie the trials"}
 
-        if ledger.decisions.decide(study, "pace", reason)["reason"]:
+        if ledger.decisions.decide(study, "pace", pace)["again"]:
             trained = [arm for arm in candidates if arm.is_trained]
             self._costs |= {arm.key: self.cost(arm, again=True) for arm in trained}
 
