@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy.spatial.distance import pdist, squareform
 
 from regraft.errors import ConfigError, DataError, ShapeError
-from regraft.measure import kernels
+from regraft.measure import kernels, similarity
 from regraft.measure.similarity import cka, cka_linear, cka_minibatch
 
 Rows = NDArray[np.float64]
@@ -67,6 +67,17 @@ def test_cka_equals_its_definition(
     known = slow_cka(x, y, kernel, unbiased=unbiased)
     assert 0.05 < known < 0.99
     assert cka(x, y, kernel=kernel, unbiased=unbiased) == pytest.approx(known, abs=1e-10)
+
+
+@pytest.mark.parametrize("unbiased", [True, False])
+@pytest.mark.parametrize("n", [41, 48])
+def test_linear_cka_by_blocks_of_rows_is_that_of_all(
+    n: int, unbiased: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    x, y = related(1, n, 5, 7)
+    monkeypatch.setattr(similarity, "_BLOCK_ROWS", 8)
+    known = slow_cka(x, y, "linear", unbiased=unbiased)
+    assert cka(x, y, unbiased=unbiased) == pytest.approx(known, abs=1e-10)
 
 
 def test_the_biased_linear_one_is_the_ratio_of_frobenius_norms() -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import tracemalloc
+from concurrent.futures import ThreadPoolExecutor
 from itertools import product
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy.spatial.distance import cdist, pdist
+from threadpoolctl import ThreadpoolController
 
 from regraft.errors import ConfigError, DataError, ShapeError
 from regraft.measure import kernels, random_features
@@ -101,6 +103,19 @@ def test_threads_share_the_rows_and_change_nothing(
     first = mmd2(x, y), mmd2_rff(x, y, bandwidth=2.0)
     assert first == pytest.approx(known, abs=1e-12)
     assert (mmd2(x, y), mmd2_rff(x, y, bandwidth=2.0)) == first
+
+
+def test_who_measures_at_once_leaves_the_number_of_threads_as_it_was() -> None:
+    x, y = normal(0, 400), normal(1, 300, shift=1.0)
+    blas = ThreadpoolController().select(user_api="blas")
+    with blas.limit(limits=2):
+        before = [one["num_threads"] for one in blas.info()]
+        known = mmd2(x, y, bandwidth=2.0)
+        with ThreadPoolExecutor(4) as pool:
+            found = list(pool.map(lambda _: mmd2(x, y, bandwidth=2.0), range(40)))
+        assert found == pytest.approx([known] * 40, abs=1e-12)
+        assert max(before) == 2
+        assert [one["num_threads"] for one in blas.info()] == before
 
 
 def test_an_error_in_a_thread_is_raised(monkeypatch: pytest.MonkeyPatch) -> None:

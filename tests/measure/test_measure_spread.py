@@ -169,6 +169,14 @@ def test_accuracy_over_seeds_is_as_narrow_as_the_items_mean_answers_are_alike() 
     assert (same.low, same.high) == pytest.approx((alone.low, alone.high), abs=2e-3)
 
 
+def test_seeds_that_are_right_on_all_items_or_none_leave_the_items_of_one_run() -> None:
+    labels = labels_of(90)
+    right = np.eye(3)[labels]
+    found = interval("accuracy", np.stack([right, right, np.roll(right, 1, axis=1)]), labels)
+    known = wilson(60, 90)
+    assert (found.low, found.high) == pytest.approx((known.low, known.high))
+
+
 def test_a_wider_level_gives_a_wider_interval() -> None:
     labels = labels_of(90)
     p = arm(labels, seed=0)

@@ -27,8 +27,8 @@ def sequence(
     """Ask what tasks learnt one after another gave to later ones and took from earlier ones.
 
     Every graft predicts the labelled items of every task. Prints accuracy by graft and task, and
-    mean accuracy, backward and forward transfer and forgetting with intervals. Give items that
-    trained no graft: nothing is split here.
+    mean accuracy, backward and forward transfer and forgetting with intervals. Of data with a test
+    part that part is taken; of other data all, so give items that trained no graft.
 
     Example: regraft sequence grafts/first first-test/ grafts/second second-test/
     """

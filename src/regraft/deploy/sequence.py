@@ -49,7 +49,9 @@ def learnt_in_sequence(
     for model, (graft, data), (_, classes) in zip(models, tasks, read, strict=True):
         if model.graft.kind != kind:
             raise DataError(
-                f"{graft} takes {model.graft.kind}s, {tasks[0][0]} {kind}s.", where=data
+                f"{graft} takes {model.graft.kind}s, {tasks[0][0]} takes {kind}s. Give grafts that "
+                "take the same.",
+                where=data,
             )
         if not set(classes) & set(model.classes):
             raise DataError(

@@ -161,7 +161,7 @@ def interval(
 def _of_proportion(scored: _Scored) -> Interval:
     value, n = scored.value, scored.n
     deviation, how = _deviation(scored)
-    if np.isnan(value) or (deviation == 0.0 and 0.0 < value < 1.0):
+    if np.isnan(value):
         return Interval(value, value, value, n, how, scored.level, _few(scored, float(n)))
     effective = effective_items(value, deviation, n)
     low, high = wilson_ends(value, effective, level=scored.level)

@@ -160,10 +160,10 @@ def purse_of(
         more_follows: Whether the budget must also hold a label-efficiency curve.
         seeds: How often what ties with the best runs.
     """
-    reserved = RESERVED_SHARE * ((1 if seeds > 1 else 0.5) + (1 if more_follows else 0)) * budget
+    kept = RESERVED_SHARE * budget if more_follows else 0.0
+    reserved = kept + RESERVED_SHARE * budget * (1.0 if seeds > 1 else 0.5)
     n = sum(len(arm.candidates) for arm in arms if arm.role == "candidate")
     share = racing_share(n) if raced and n else 1.0
-    kept = reserved / 2 if more_follows else 0.0
     off_switches = frozenset(one.off for arm in arms for one in arm.switches)
     return Purse(budget, reserved, kept, share, off_switches=off_switches)
 
