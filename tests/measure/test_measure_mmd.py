@@ -3,6 +3,7 @@ from __future__ import annotations
 import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
 from itertools import product
+from threading import Event
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -28,6 +29,7 @@ from regraft.measure.mmd import (
 from regraft.measure.random_features import mmd2_rff
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 Rows = NDArray[np.float64]
@@ -106,16 +108,27 @@ def test_threads_share_the_rows_and_change_nothing(
 
 
 def test_who_measures_at_once_leaves_the_number_of_threads_as_it_was() -> None:
-    x, y = normal(0, 400), normal(1, 300, shift=1.0)
     blas = ThreadpoolController().select(user_api="blas")
-    with blas.limit(limits=2):
-        before = [one["num_threads"] for one in blas.info()]
-        known = mmd2(x, y, bandwidth=2.0)
-        with ThreadPoolExecutor(4) as pool:
-            found = list(pool.map(lambda _: mmd2(x, y, bandwidth=2.0), range(40)))
-        assert found == pytest.approx([known] * 40, abs=1e-12)
-        assert max(before) == 2
-        assert [one["num_threads"] for one in blas.info()] == before
+    first_in, second_in, first_out = Event(), Event(), Event()
+
+    def first(_: object) -> None:
+        first_in.set()
+        second_in.wait(0.2)  # it comes in only where nobody makes it wait
+
+    def second(_: object) -> None:
+        second_in.set()
+        first_out.wait(0.2)
+
+    def measure(work: Callable[[object], None]) -> None:
+        kernels.in_threads(work, [slice(0, 1)])
+
+    with blas.limit(limits=2), ThreadPoolExecutor(2) as pool:
+        one = pool.submit(measure, first)
+        one.add_done_callback(lambda _: first_out.set())
+        first_in.wait()
+        pool.submit(measure, second).result()
+        one.result()
+        assert {one["num_threads"] for one in blas.info()} == {2}
 
 
 def test_an_error_in_a_thread_is_raised(monkeypatch: pytest.MonkeyPatch) -> None:
