@@ -1,9 +1,7 @@
 from __future__ import annotations
 
 import tracemalloc
-from concurrent.futures import ThreadPoolExecutor
 from itertools import product
-from threading import Event
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,7 +11,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy.spatial.distance import cdist, pdist
-from threadpoolctl import ThreadpoolController
 
 from regraft.errors import ConfigError, DataError, ShapeError
 from regraft.measure import kernels, random_features
@@ -29,7 +26,6 @@ from regraft.measure.mmd import (
 from regraft.measure.random_features import mmd2_rff
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
 Rows = NDArray[np.float64]
@@ -105,30 +101,6 @@ def test_threads_share_the_rows_and_change_nothing(
     first = mmd2(x, y), mmd2_rff(x, y, bandwidth=2.0)
     assert first == pytest.approx(known, abs=1e-12)
     assert (mmd2(x, y), mmd2_rff(x, y, bandwidth=2.0)) == first
-
-
-def test_who_measures_at_once_leaves_the_number_of_threads_as_it_was() -> None:
-    blas = ThreadpoolController().select(user_api="blas")
-    first_in, second_in, first_out = Event(), Event(), Event()
-
-    def first(_: object) -> None:
-        first_in.set()
-        second_in.wait(0.2)  # it comes in only where nobody makes it wait
-
-    def second(_: object) -> None:
-        second_in.set()
-        first_out.wait(0.2)
-
-    def measure(work: Callable[[object], None]) -> None:
-        kernels.in_threads(work, [slice(0, 1)])
-
-    with blas.limit(limits=2), ThreadPoolExecutor(2) as pool:
-        one = pool.submit(measure, first)
-        one.add_done_callback(lambda _: first_out.set())
-        first_in.wait()
-        pool.submit(measure, second).result()
-        one.result()
-        assert {one["num_threads"] for one in blas.info()} == {2}
 
 
 def test_an_error_in_a_thread_is_raised(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,6 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from itertools import chain, pairwise
 from math import frexp, fsum
-from threading import Lock
 from typing import NamedTuple, TypeVar
 
 import numpy as np
@@ -29,7 +28,6 @@ MEDIAN_ROWS = 500
 _TILE_ROWS = 256
 _SUMMED = 1 << 15
 _MOST_THREADS = 8
-_LIMITED = Lock()
 # What fits into the second-level cache of one core together with a copy of it.
 _CACHED_BYTES = 1 << 19
 
@@ -294,11 +292,10 @@ def in_threads(work: Callable[[Sequence[slice]], Result], parts: Sequence[slice]
     """Deal parts to as many threads as numpy's products have; return what each got from `work`.
 
     A product that all threads form together leaves all but one idle in what follows it, be it
-    exponentials or sums; worse, they spin. Here each thread forms its products alone. The limit is
-    the process's: who asks meanwhile waits, or would find it and put it back for good.
+    exponentials or sums; worse, they spin. Here each thread forms its products alone.
     """
     threads = max(1, min(_threads(), len(parts)))
-    with _LIMITED, _blas().limit(limits=1), ThreadPoolExecutor(threads) as pool:
+    with _blas().limit(limits=1), ThreadPoolExecutor(threads) as pool:
         return list(pool.map(work, [parts[at::threads] for at in range(threads)]))
 
 
