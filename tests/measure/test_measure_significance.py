@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 from collections import Counter
 from itertools import pairwise, product
 
@@ -7,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.stats import friedmanchisquare, ttest_1samp
+from scipy.stats import friedmanchisquare, norm, ttest_1samp
 from scipy.stats import wilcoxon as scipy_wilcoxon
 
 from regraft.errors import ConfigError, ShapeError
@@ -219,6 +220,31 @@ def test_the_two_violations_share_the_whole(a: list[int], b: list[int], scale: f
     assert aso(scale * np.array(a), scale * np.array(b), resamples=50).upper == pytest.approx(
         ab.upper, abs=1e-9
     )
+
+
+def slow_violation(a: tuple[float, ...], b: tuple[float, ...]) -> float:
+    """Return ε from the quantiles at .0025, .0075, …, one after the other."""
+    below = whole = 0.0
+    for step in range(200):
+        t = (step + 0.5) / 200
+        gap = sorted(b)[math.ceil(t * len(b)) - 1] - sorted(a)[math.ceil(t * len(a)) - 1]
+        whole += gap**2
+        below += max(gap, 0.0) ** 2
+    return below / whole if whole else 0.5
+
+
+@pytest.mark.parametrize("comparisons", [1, 4])
+def test_the_upper_bound_is_that_of_all_resamples(comparisons: int) -> None:
+    a, b = (0.3, 0.9, 1.4), (0.4, 0.5, 0.6)
+    violation = slow_violation(a, b)
+    every = [
+        slow_violation(x, y) for x in product(a, repeat=len(a)) for y in product(b, repeat=len(b))
+    ]
+    known = violation - np.std(every) * norm.ppf(0.05 / comparisons)
+    found = aso(a, b, resamples=40_000, comparisons=comparisons)
+    assert found.violation == pytest.approx(violation)
+    assert violation + 0.1 < known < 1.0
+    assert found.upper == pytest.approx(known, abs=0.01)
 
 
 def test_more_comparisons_ask_for_more() -> None:
