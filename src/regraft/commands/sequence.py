@@ -28,11 +28,13 @@ def sequence(
 
     Every graft predicts the labelled items of every task. Prints accuracy by graft and task, and
     mean accuracy, backward and forward transfer and forgetting with intervals. Of data with a test
-    part that part is taken; of other data all, so give items that trained no graft.
+    part that part is taken; of other data all, so give items that trained no graft. Labels of test
+    parts are read here and not counted as openings: choose nothing by what it says.
 
     Example: regraft sequence grafts/first first-test/ grafts/second second-test/
     """
     from regraft.deploy.sequence import learnt_in_sequence
+    from regraft.evidence.words import number
     from regraft.terminal import table
 
     if len(what) < 4 or len(what) % 2:
@@ -52,10 +54,10 @@ def sequence(
         return
     columns = ("kept after", *found.names)
     cells = [
-        (name, *(f"{one.value:.3f} [{one.low:.3f}, {one.high:.3f}]" for one in row))
+        (name, *(f"{number(one.value)} [{number(one.low)}, {number(one.high)}]" for one in row))
         for name, row in zip(found.names, found.scores, strict=True)
     ]
-    chance = ("most frequent class", *(f"{one:.3f}" for one in found.chance))
+    chance = ("most frequent class", *map(number, found.chance))
     out.print(table("Accuracy by task", columns, [*cells, chance]))
     for sentence in found.sentences():
         say(sentence)
