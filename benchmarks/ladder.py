@@ -9,7 +9,8 @@ space. Ours: `regraft run` on the same candidates, the whole process with its st
 the seconds of controls without transfer are taken off and printed apart. Prints a line per seed
 and the medians; writes ladder.json and ladder.svg. What has ended is not run again. A peer that is
 ended by --most is held against ours as far as it came, which its line says; the grid goes on where
-the command is given again.
+the command is given again. Candidates of the grid that peers/trainer_grid.py --untimed trained,
+beside other work, count with the seconds of their kind in the records where it was timed.
 """
 
 from __future__ import annotations
@@ -51,21 +52,46 @@ def peer(asked: argparse.Namespace, name: str, task: str, parts: Path, seed: int
             subprocess.run(command, check=True, stdout=log, stderr=log, timeout=asked.most)
         except subprocess.TimeoutExpired:
             print(f"{out} ended after {asked.most:.0f} s, before its last candidate", flush=True)
-    found: dict[str, Any] = json.loads(out.read_text(encoding="utf-8"))
+    found = priced(json.loads(out.read_text(encoding="utf-8")), timed_candidates(asked, task))
     names = [one.name for one in grid() if re.search(asked.only, one.name)]
     asked_for = asked.trials if name == "optuna" else len(names)
     return {**found, "left": asked_for - len(found["candidates"])}
 
 
+def timed_candidates(asked: argparse.Namespace, task: str) -> list[dict[str, Any]]:
+    """Return the candidates of a task, of all seeds, that the grid trained on an idle machine."""
+    records = [json.loads(one.read_text()) for one in asked.out.glob(f"{task}-*/grid.json")]
+    return [one for record in records for one in record["candidates"] if one.get("timed", True)]
+
+
+def priced(found: dict[str, Any], timed: list[dict[str, Any]]) -> dict[str, Any]:
+    """Give candidates that ran beside other work the seconds of their kind, or of their protocol.
+
+    What their best took for the sealed items is then left out.
+    """
+    candidates = [
+        one if one.get("timed", True) else {**one, "seconds": kind_seconds(one["name"], timed)}
+        for one in found["candidates"]
+    ]
+    if candidates == found["candidates"]:
+        return found
+    seconds = found["prepare_seconds"] + sum(one["seconds"] for one in candidates)
+    return {**found, "candidates": candidates, "seconds": seconds}
+
+
+def kind_seconds(name: str, timed: list[dict[str, Any]]) -> float:
+    """Return the mean seconds of candidates that differ in the rate alone, or else in a setting."""
+    protocol, setting, _ = name.split("-", 2)
+    for kind in (f"{protocol}-{setting}-", f"{protocol}-"):
+        if took := [one["seconds"] for one in timed if one["name"].startswith(kind)]:
+            return statistics.mean(took)
+    raise SystemExit(f"no candidate like {name} was timed; run one on an idle machine")
+
+
 def whole_seconds(found: dict[str, Any]) -> float:
     """Return what a grid that was ended early would take: what is left as its kind did so far."""
-
-    def mean(kind: str) -> float | None:
-        took = [one["seconds"] for one in found["candidates"] if one["name"].startswith(kind)]
-        return statistics.mean(took) if took else None
-
-    each = [mean(f"{one.protocol}-{one.setting}-") or mean(f"{one.protocol}-") for one in grid()]
-    return sum(seconds or 0.0 for seconds in each) + float(found["prepare_seconds"])
+    each = [kind_seconds(one.name, found["candidates"]) for one in grid()]
+    return sum(each) + float(found["prepare_seconds"])
 
 
 def place(asked: argparse.Namespace, task: str, seed: int) -> Path:
@@ -117,7 +143,9 @@ def measured(asked: argparse.Namespace, task: str, seed: int) -> dict[str, Any]:
             flush=True,
         )
         if one["left"] and name == "grid":
-            print(f"  whole at this pace: {whole_seconds(one):.0f} s", flush=True)
+            one["whole_seconds"] = whole = whole_seconds(one)
+            ratio = own["seconds"] / whole
+            print(f"  whole at this pace: {whole:.0f} s, ratio {ratio:.3f}", flush=True)
     return found
 
 
@@ -141,11 +169,13 @@ def bound(rows: list[dict[str, Any]], name: str) -> tuple[float, float]:
 
 def summary(rows: list[dict[str, Any]], name: str) -> dict[str, Any]:
     """Print and return the medians of a task, or of all, against one peer."""
-    ratios = [row["ours"]["seconds"] / row["peers"][name]["seconds"] for row in rows]
+    theirs = [row["peers"][name] for row in rows]
+    peer_seconds = [one.get("whole_seconds") or one["seconds"] for one in theirs]
+    ratios = [row["ours"]["seconds"] / took for row, took in zip(rows, peer_seconds, strict=True)]
     difference, least = bound(rows, name)
     found = {
         "ours_seconds": statistics.median(row["ours"]["seconds"] for row in rows),
-        "peer_seconds": statistics.median(row["peers"][name]["seconds"] for row in rows),
+        "peer_seconds": statistics.median(peer_seconds),
         "ratio": statistics.median(ratios),
         "ratio_at_most": MUST[name],
         "difference": difference,

@@ -30,6 +30,7 @@ def arguments(text: str | None) -> argparse.ArgumentParser:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--epochs", type=int, default=3)
     parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--untimed", action="store_true", help="others share the machine")
     return parser
 
 
@@ -74,12 +75,13 @@ class Record:
         seconds: float,
         accuracies: Sequence[float],
         test_logits: Callable[[], np.ndarray[Any, Any]] | None,
+        timed: bool = True,
     ) -> None:
         """Note a candidate; the best so far predicts the test items. One cut short has no logits.
 
-        Of equals the first stays.
+        Of equals the first stays. Seconds that are not `timed` are no measurement.
         """
-        one = {"name": name, "seconds": seconds, "validation": list(accuracies)}
+        one = {"name": name, "seconds": seconds, "timed": timed, "validation": list(accuracies)}
         self.found["candidates"].append({**one, "pruned": test_logits is None})
         best, value = self.found["best"], accuracies[-1] if accuracies else None
         if test_logits is not None and (best is None or value > best["validation"]):

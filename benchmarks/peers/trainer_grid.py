@@ -36,6 +36,7 @@ def main() -> None:
             seconds=trained.seconds,
             accuracies=trained.accuracies,
             test_logits=partial(trained.test_logits, bench),
+            timed=not asked.untimed,
         )
 
 

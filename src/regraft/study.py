@@ -14,6 +14,7 @@ from regraft.config.study import StudySpec, located
 from regraft.deploy.keeping import keep_graft
 from regraft.deploy.latency import decide_latency
 from regraft.deploy.predictor import GraftPredictor
+from regraft.deploy.proof import FreshProcess
 from regraft.engine.device import choose_device
 from regraft.engine.meter import share_of_free
 from regraft.evidence.criterion import criterion_of
@@ -363,26 +364,23 @@ class Study:
         backbone = self.backbones[winner.arm.backbone or 0]
         folder = self.ledger.home / "grafts" / self.id
         decide_latency(account, backbone)
-        record = build_record(evidence_of(account))
-        record["best"] |= {"graft": str(folder), "backbone": backbone.reference}
-        row = next(one for one in record["arms"] if one["winner"])
-        graft = winner_graft(
-            self.ledger,
-            winner,
-            backbone,
-            self.task,
-            temperature=account.temperature,
-            metrics={"validation": row["validation"], "test": row["test"]},
-            card=card_markdown(record),
-        )
-        record["best"]["proof"] = keep_graft(
-            folder,
-            graft,
-            backbone,
-            account.final.items,
-            metric=self.task.metric,
-            trust_remote_code=self._sitting.trust_remote_code,
-        )
+        trusted = self._sitting.trust_remote_code
+        with FreshProcess(backbone.reference, trust_remote_code=trusted) as fresh:
+            record = build_record(evidence_of(account))
+            record["best"] |= {"graft": str(folder), "backbone": backbone.reference}
+            row = next(one for one in record["arms"] if one["winner"])
+            graft = winner_graft(
+                self.ledger,
+                winner,
+                backbone,
+                self.task,
+                temperature=account.temperature,
+                metrics={"validation": row["validation"], "test": row["test"]},
+                card=card_markdown(record),
+            )
+            items, metric = account.final.items, self.task.metric
+            proof = keep_graft(folder, graft, backbone, items, metric=metric, fresh=fresh)
+        record["best"]["proof"] = proof
         self.ledger.studies.save_record(self.id, record)
         kept = finalists(account.outcomes, account.verdict)
         self.ledger.runs.keep_states(self.id, {one.run for o in kept for one in o.repetitions})

@@ -12,7 +12,7 @@ import torch
 
 from made_grafts import digits, encoder, made, sealed_items
 from regraft.deploy.keeping import keep_graft
-from regraft.deploy.proof import prove
+from regraft.deploy.proof import FreshProcess, prove
 from regraft.errors import GraftError
 from regraft.ledger.grafts import Graft, read_graft, write_graft
 from small_backbones import save_plain
@@ -29,15 +29,19 @@ def test_a_kept_graft_is_proved(tmp_path: Path) -> None:
     graft, _ = made("lora", digits(), "zoo:glyphs")
     items = labelled(sealed_items(digits()))
     folder = tmp_path / "grafts" / "digits"
-    proof = keep_graft(folder, graft, encoder("zoo:glyphs"), items, metric="accuracy")
+    with FreshProcess("zoo:glyphs") as fresh:
+        backbone = encoder("zoo:glyphs")
+        proof = keep_graft(folder, graft, backbone, items, metric="accuracy", fresh=fresh)
     assert proof["items"] == len(items)
     assert 0.0 <= proof["largest_difference"] <= 1e-6
     assert read_graft(folder).classes == graft.classes
 
 
-def proof_of(folder: Path, items: Items, logits: np.ndarray[Any, Any], **changes: Any) -> Any:
-    values: dict[str, Any] = {"metric": "accuracy", "backbone": "zoo:glyphs"}
-    return prove(folder, items, logits, **{**values, **changes})
+def proof_of(
+    folder: Path, items: Items, logits: np.ndarray[Any, Any], backbone: str = "zoo:glyphs"
+) -> Any:
+    with FreshProcess(backbone) as fresh:
+        return prove(fresh, folder, items, logits, metric="accuracy")
 
 
 def with_other_head(graft: Graft, add: float) -> Graft:

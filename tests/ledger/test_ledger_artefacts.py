@@ -5,12 +5,15 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
+import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from regraft.errors import LedgerError
 from regraft.hashing import digest_bytes
+from regraft.ledger.tensors import pack, unpack
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -43,6 +46,29 @@ def test_a_damaged_artefact_is_set_aside_and_mended_by_the_next_put(ledger: Ledg
     path.write_bytes(b"")
     assert ledger.artefacts.put(b"thumbnail") == digest
     assert ledger.artefacts.get(digest) == b"thumbnail"
+
+
+def test_tensors_go_to_the_disk_as_the_bytes_that_pack_makes_of_them(ledger: Ledger) -> None:
+    whole = torch.arange(12.0).reshape(3, 4)
+    tensors = {
+        "whole": whole,
+        "row": whole[1],  # shares memory
+        "turned": whole.T,
+        "half": whole.bfloat16(),
+        "counts": np.arange(3),
+        "scalar": torch.tensor(2.5),
+        "none": torch.empty(0),
+    }
+    digest = ledger.artefacts.put_tensors(tensors)
+    assert digest == digest_bytes(pack(tensors))
+    assert ledger.artefacts.put_tensors(tensors) == digest
+    found = unpack(ledger.artefacts.get(digest))
+    assert found.keys() == tensors.keys()
+    for name, value in tensors.items():
+        assert torch.equal(found[name], torch.as_tensor(value)), name
+    assert [one.name for one in files(ledger)] == [digest[2:]]
+    arrays = {"a": np.arange(4.0)[::2]}
+    assert ledger.artefacts.put_tensors(arrays) == digest_bytes(pack(arrays))
 
 
 def test_collect_frees_what_nothing_refers_to(ledger: Ledger) -> None:

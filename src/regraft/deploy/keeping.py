@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from regraft.backbones.backbone import Backbone
+    from regraft.deploy.proof import FreshProcess
     from regraft.ledger.grafts import Graft
     from regraft.tasks.items import Items
 
@@ -26,7 +27,7 @@ def keep_graft(
     items: Items,
     *,
     metric: str,
-    trust_remote_code: bool = False,
+    fresh: FreshProcess,
 ) -> dict[str, Any]:
     """Write a graft and prove it on some of the items; return the proof, plain.
 
@@ -36,7 +37,7 @@ def keep_graft(
         backbone: What it was made on.
         items: Labelled items; at most 256 of them, evenly taken, are predicted.
         metric: The metric that must come out exactly the same.
-        trust_remote_code: Whether the user lets code run that comes with a hub model.
+        fresh: The process that proves it, with the same backbone.
 
     Raises:
         GraftError: A fresh process cannot load it, or predicts something else.
@@ -46,14 +47,7 @@ def keep_graft(
     proved = items.subset(chosen)
     write_graft(folder, graft)
     expected = GraftPredictor(graft, backbone).logits(proved)
-    proof = prove(
-        folder,
-        proved,
-        expected,
-        metric=metric,
-        backbone=backbone.reference,
-        trust_remote_code=trust_remote_code,
-    )
+    proof = prove(fresh, folder, proved, expected, metric=metric)
     return {
         **asdict(proof),
         "n": proof.items,

@@ -1,7 +1,7 @@
 """Proof of a graft: a fresh process loads it and must predict what its run predicted.
 
-Run as ``python -m regraft.deploy.proof GRAFT ITEMS OUT BACKBONE [--trust-remote-code]``: writes the
-logits.
+The process is ``python -m regraft.deploy.proof BACKBONE [--trust-remote-code]``: it loads the
+backbone, reads one line of JSON (``graft``, ``items``, ``out``) and writes the logits.
 """
 
 from __future__ import annotations
@@ -11,20 +11,24 @@ import os
 import subprocess
 import sys
 import tempfile
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self, final
 
 import numpy as np
 from safetensors.numpy import load_file, save_file
 
+from regraft.backbones.loading import load_backbone
 from regraft.deploy.predictor import GraftPredictor
 from regraft.errors import GraftError
+from regraft.ledger.grafts import read_graft
 from regraft.measure.metrics import score, softmax
 from regraft.tasks.items import Items, items_from
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from types import TracebackType
 
 TOLERANCE = 1e-6
 PROVED_ITEMS = 256
@@ -41,31 +45,95 @@ class Proof:
     value: float
 
 
+@final
+class FreshProcess:
+    """A process that loads a backbone, then waits to be asked, once, for what a graft predicts.
+
+    What it imports and loads, it does beside whatever who started it still has to do.
+
+    It finds the modules that this process finds and no others: not those that happen to lie in the
+    working folder. Ctrl-C does not reach it, for it is this process that the user interrupts; it
+    ends with this process, however that ends.
+
+    Args:
+        backbone: Where the backbone is.
+        trust_remote_code: Whether the user lets code run that comes with a hub model.
+    """
+
+    def __init__(self, backbone: str, *, trust_remote_code: bool = False) -> None:
+        self._command = [sys.executable, "-P", "-m", "regraft.deploy.proof", backbone]
+        self._command += ["--trust-remote-code"] if trust_remote_code else []
+
+    def __enter__(self) -> Self:
+        path = os.pathsep.join(one or str(Path.cwd()) for one in sys.path)
+        self._until = ExitStack()
+        scratch = tempfile.TemporaryDirectory(prefix="regraft-proof-")
+        self._scratch = Path(self._until.enter_context(scratch))
+        self._process = self._until.enter_context(
+            subprocess.Popen(
+                self._command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
+                text=True,
+                env={**os.environ, "PYTHONPATH": path},
+                start_new_session=True,
+            )
+        )
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._process.kill()
+        self._until.close()
+
+    def logits(self, folder: Path, items: Items) -> np.ndarray[Any, Any]:
+        """Return the logits (n, C) that the process predicts with a graft.
+
+        Raises:
+            GraftError: It could not.
+        """
+        _write_items(items, self._scratch / "items")
+        out = self._scratch / "logits.npy"
+        asked = {"graft": str(folder), "items": str(self._scratch / "items"), "out": str(out)}
+        _, said = self._process.communicate(json.dumps(asked) + "\n")
+        if self._process.returncode != 0:
+            ended = f"it ended with {self._process.returncode}"
+            last = (said.strip().splitlines() or [ended])[-1]
+            raise GraftError(
+                f"a fresh process could not predict with it ({last}). The run's result is kept; "
+                "the graft is not proved.",
+                where=str(folder),
+            )
+        logits: np.ndarray[Any, Any] = np.load(out, allow_pickle=False)
+        return logits
+
+
 def prove(
+    fresh: FreshProcess,
     folder: Path,
     items: Items,
     expected: np.ndarray[Any, Any],
     *,
     metric: str,
-    backbone: str,
-    trust_remote_code: bool = False,
 ) -> Proof:
     """Load the graft in a fresh process and compare its predictions.
 
     Args:
+        fresh: The process, with the graft's backbone.
         folder: The graft's folder.
         items: Labelled items to predict.
         expected: Logits that the run gives for just these items, shape (n, C).
         metric: The metric that must come out exactly the same.
-        backbone: Where the backbone is.
-        trust_remote_code: Whether the user lets code run that comes with a hub model.
 
     Raises:
         GraftError: A logit differs by more than 1e-6 of the largest, or the metric differs.
     """
-    with tempfile.TemporaryDirectory(prefix="regraft-proof-") as scratch:
-        trust = ["--trust-remote-code"] if trust_remote_code else []
-        actual = _predicted_afresh(folder, items, [backbone, *trust], Path(scratch))
+    actual = fresh.logits(folder, items)
     if actual.shape != expected.shape:
         raise GraftError(
             f"a fresh process predicts logits of shape {actual.shape}, not {expected.shape}. The "
@@ -83,37 +151,6 @@ def prove(
             where=str(folder),
         )
     return Proof(len(items), difference, metric, here)
-
-
-def _predicted_afresh(
-    folder: Path, items: Items, backbone: list[str], scratch: Path
-) -> np.ndarray[Any, Any]:
-    """Return the logits that a fresh process predicts.
-
-    It finds the modules that this process finds and no others: not those that happen to lie in the
-    working folder. Ctrl-C does not reach it, for it is this process that the user interrupts.
-    """
-    _write_items(items, scratch / "items")
-    command = [sys.executable, "-P", "-m", "regraft.deploy.proof", str(folder)]
-    command += [str(scratch / "items"), str(scratch / "logits.npy"), *backbone]
-    path = os.pathsep.join(one or str(Path.cwd()) for one in sys.path)
-    done = subprocess.run(
-        command,
-        capture_output=True,
-        text=True,
-        check=False,
-        env={**os.environ, "PYTHONPATH": path},
-        start_new_session=True,
-    )
-    if done.returncode != 0:
-        last = (done.stderr.strip().splitlines() or [f"it ended with {done.returncode}"])[-1]
-        raise GraftError(
-            f"a fresh process could not predict with it ({last}). The run's result is kept; the "
-            "graft is not proved.",
-            where=str(folder),
-        )
-    logits: np.ndarray[Any, Any] = np.load(scratch / "logits.npy", allow_pickle=False)
-    return logits
 
 
 def _write_items(items: Items, folder: Path) -> None:
@@ -135,10 +172,16 @@ def _read_items(folder: Path, kind: str) -> Items:
 
 
 def main(arguments: list[str]) -> None:
-    """Load a graft, predict the items, write their logits."""
-    graft, items, out, backbone, *trust = arguments
-    predictor = GraftPredictor.load(graft, backbone=backbone, trust_remote_code=bool(trust))
-    np.save(out, predictor.logits(_read_items(Path(items), predictor.graft.kind)))
+    """Load a backbone; then, as asked, load a graft, predict the items, write their logits."""
+    backbone, *trust = arguments
+    loaded = load_backbone(backbone, trust_remote_code=bool(trust))
+    line = sys.stdin.readline()
+    if not line:
+        return  # who started it has ended
+    asked = json.loads(line)
+    predictor = GraftPredictor(read_graft(Path(asked["graft"])), loaded)
+    items = _read_items(Path(asked["items"]), predictor.graft.kind)
+    np.save(asked["out"], predictor.logits(items))
 
 
 if __name__ == "__main__":

@@ -10,10 +10,11 @@ import torch
 from regraft.engine.adapted import build
 from regraft.engine.batches import Loader
 from regraft.features.passes import cached_batches
-from regraft.protocols.peft_folder import lora_deltas
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+    from torch import nn
 
     from regraft.backbones.backbone import Backbone
     from regraft.engine.adapted import Adapted
@@ -94,7 +95,7 @@ def weight_changes(
     """
     before = dict(pretrained.module.named_parameters())
     own = dict(model.backbone.module.named_parameters())
-    deltas = lora_deltas(model.backbone.module)
+    deltas = _lora_deltas(model.backbone.module)
     changed, whole = dict.fromkeys(depths, 0.0), dict.fromkeys(depths, 0.0)
     for name, old in before.items():
         depth = pretrained.depth_of(name)
@@ -111,6 +112,15 @@ def weight_changes(
         depth: float(np.sqrt(changed[depth] / whole[depth])) if whole[depth] else None
         for depth in depths
     }
+
+
+def _lora_deltas(module: nn.Module) -> dict[str, torch.Tensor]:
+    """Return what LoRA adds to each weight, by the weight's own name."""
+    if not any(".lora_A." in name for name, _ in module.named_parameters()):
+        return {}
+    from regraft.protocols.peft_folder import lora_deltas  # peft takes seconds to import
+
+    return lora_deltas(module)
 
 
 def _beside_lora(name: str) -> str:

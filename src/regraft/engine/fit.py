@@ -16,7 +16,7 @@ from regraft.engine.batches import Loader, epoch_batches
 from regraft.engine.memory import no_memory, recorded_sizes
 from regraft.engine.objective import Objective
 from regraft.engine.optimiser import Optimiser
-from regraft.engine.outputs import looked_at, outputs
+from regraft.engine.outputs import Outputs, looked_at, outputs
 from regraft.engine.randomness import random_state, set_random_state
 from regraft.engine.sources import Sources
 from regraft.engine.stack import Member
@@ -100,6 +100,7 @@ class Fit:
         self._objective = Objective(job, stage, model)
         self._progress = Progress()
         self._best: dict[str, torch.Tensor] | None = None
+        self._best_outputs: Outputs | None = None
         self._statistics = dict(model.named_buffers()) if model.learns_statistics else {}
         self._checkpoint_at = meter.seconds
         self._checkpoint_took = 0.0
@@ -139,8 +140,10 @@ class Fit:
             if not all(bool(tensor.isfinite().all()) for tensor in self._best.values()):
                 raise DivergedError(f"weights are not finite {self._where()}")
         self._model.load_state(self._best)
-        logits, features = self._outputs((yield from self._kept_depth(lowest)))
-        return FitResult(self._best, logits, features, self._progress, ended)
+        depth, found = (yield from self._kept_depth(lowest)), self._best_outputs
+        if found is None or found.depth != depth:
+            found = self._outputs(self._stage.validation, depth)
+        return FitResult(self._best, found.logits, found.features, self._progress, ended)
 
     def _epochs(self) -> Generator[Event, str | None, bool]:
         ended = self._was_finished()
@@ -166,7 +169,8 @@ class Fit:
             if asked == GLIMPSE:
                 some = looked_at(self._stage.validation, progress.examples_seen)
                 scored_at = yield from self._kept_depth(lowest)
-                asked = yield self._glimpse(self._scores(scored_at, some)[0], len(some))
+                metrics, _ = self._scores(self._outputs(some, scored_at), some)
+                asked = yield self._glimpse(metrics, len(some))
                 self._model.set_modes(lowest)
             due = asked == CHECKPOINT or self._is_checkpoint_due()
             if due and (yield from self._checkpoint()):
@@ -282,7 +286,8 @@ class Fit:
     ) -> Generator[Event, str | None, None]:
         progress, job = self._progress, self._job
         depth = yield from self._kept_depth(lowest)
-        metrics, value = self._scores(depth, self._stage.validation)
+        found = self._outputs(self._stage.validation, depth)
+        metrics, value = self._scores(found, self._stage.validation)
         best = progress.best_metric
         log_loss = metrics["log_loss"]
         least = progress.best_log_loss
@@ -290,7 +295,7 @@ class Fit:
             progress.best_metric, progress.best_log_loss = value, log_loss
             progress.best_epoch, progress.best_step = progress.epoch, progress.step
             progress.stale_epochs = 0
-            self._best = self._model.state()
+            self._best, self._best_outputs = self._model.state(), found
         else:
             progress.stale_epochs += 1
         seconds = self._meter.seconds
@@ -306,25 +311,23 @@ class Fit:
         epoch, step = progress.epoch, progress.step
         yield Evaluation(job.run, self._stage.name, epoch, step, metrics, seconds)
 
-    def _scores(self, depth: int, rows: np.ndarray[Any, Any]) -> tuple[dict[str, float], float]:
+    def _scores(self, found: Outputs, rows: np.ndarray[Any, Any]) -> tuple[dict[str, float], float]:
         """Return the metrics on validation items, and the one that is watched, more = better.
 
         A metric that is not defined here (AUROC of one class) leaves the choice to the log loss.
         """
         data = self._job.data
-        logits, _ = outputs(self._job, self._model, self._loader, rows, depth=depth)
-        if not np.isfinite(logits).all():
+        if not np.isfinite(found.logits).all():
             raise DivergedError(f"logits of validation items are not finite {self._where()}")
-        labels = data.labels[rows]
-        metrics = all_scores(softmax(logits), labels, data.costs)
+        metrics = all_scores(softmax(found.logits), data.labels[rows], data.costs)
         return metrics, METRICS[data.metric].sign * metrics.get(data.metric, 0.0)
 
     def _glimpse(self, metrics: dict[str, float], n_items: int) -> Glimpse:
         run, step, seconds = self._job.run, self._progress.step, self._meter.seconds
         return Glimpse(run, self._stage.name, step, self._total, metrics, seconds, n_items)
 
-    def _outputs(self, depth: int) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
-        return outputs(self._job, self._model, self._loader, self._stage.validation, depth=depth)
+    def _outputs(self, rows: np.ndarray[Any, Any], depth: int) -> Outputs:
+        return outputs(self._job, self._model, self._loader, rows, depth=depth)
 
     def _checkpoint(self) -> Generator[Event, str | None, bool]:
         """Yield a checkpoint; True when the driver answers that the run shall finish."""
@@ -334,8 +337,7 @@ class Fit:
         state |= {f"optimiser/{n}": t for n, t in self._optimiser.state().items()}
         state |= {f"random/{n}": t for n, t in random_state().items()}
         self._checkpoint_at = self._meter.seconds
-        progress = asdict(self._progress)
-        answer = yield Checkpoint(self._job.run, self._progress.step, progress, state)
+        answer = yield Checkpoint(self._job.run, self._progress.step, asdict(self._progress), state)
         self._checkpoint_took = time.monotonic() - began
         return answer == FINISH
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
@@ -19,10 +19,21 @@ if TYPE_CHECKING:
 _LOOK_ITEMS = 256
 
 
+class Outputs(NamedTuple):
+    """What a model says of items: logits (n, C) and pooled features (n, width), float32.
+
+    `depth` is the block whose kept input was read; 0: all was computed.
+    """
+
+    logits: np.ndarray[Any, Any]
+    features: np.ndarray[Any, Any]
+    depth: int
+
+
 def outputs(
     job: Job, model: Adapted, loader: Loader, rows: np.ndarray[Any, Any], *, depth: int
-) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
-    """Return (logits (n, C), features (n, width)) of `rows`, float32, in evaluation mode.
+) -> Outputs:
+    """Return the outputs for `rows`, in evaluation mode.
 
     Batches are made of items of similar size and depend on the items and the backbone alone.
     """
@@ -41,7 +52,7 @@ def outputs(
                 scores = model.head(pooled)
             logits[chosen] = scores.float().cpu().numpy()
             features[chosen] = pooled.float().cpu().numpy()
-    return logits, features
+    return Outputs(logits, features, depth)
 
 
 def _is_worth_lowering(job: Job, n: int) -> bool:

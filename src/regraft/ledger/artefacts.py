@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, final
+from typing import TYPE_CHECKING, Any, final
 
 from filelock import FileLock, Timeout
 
 from regraft.errors import LedgerError
 from regraft.hashing import digest_bytes, digest_file
-from regraft.ledger.durability import complaint, sync_folder, write_file
+from regraft.ledger.durability import complaint, sync_file, sync_folder, write_file
 from regraft.ledger.locks import acquire
+from regraft.ledger.tensors import write_tensors
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from regraft.ledger.references import References
@@ -67,6 +69,30 @@ class Artefacts:
                     sync_folder(path.parent)
             except OSError as error:
                 raise LedgerError(complaint(error), where=str(path.parent)) from error
+        return digest
+
+    def put_tensors(self, tensors: Mapping[str, Any]) -> str:
+        """Store tensors, as `pack` packs them, and return their digest.
+
+        They go to the disk as they are: what a checkpoint holds is not held in memory twice.
+
+        Raises:
+            LedgerError: The disk is full or the folder cannot be written.
+        """
+        with self.held():
+            part = self._root / "new" / f"{os.getpid()}.part"
+            try:
+                part.parent.mkdir(parents=True, exist_ok=True)
+                write_tensors(part, tensors)
+                sync_file(part)
+                digest = digest_file(part)
+                path = self._path(digest)
+                path.parent.mkdir(exist_ok=True)
+                part.replace(path)
+                sync_folder(path.parent)
+            except OSError as error:
+                part.unlink(missing_ok=True)
+                raise LedgerError(complaint(error), where=str(part.parent)) from error
         return digest
 
     def get(self, digest: str) -> bytes:

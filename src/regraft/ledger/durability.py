@@ -27,6 +27,12 @@ def write_file(path: Path, data: bytes) -> None:
         raise
 
 
+def sync_file(path: Path) -> None:
+    """Bring the bytes of a file that is closed to the disk."""
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+
+
 def sync_folder(folder: Path) -> None:
     """Bring the names in a folder to the disk: a rename alone does not survive a power loss."""
     descriptor = os.open(folder, os.O_RDONLY)

@@ -10,7 +10,7 @@ from sqlalchemy import delete, func, insert, select, update
 from regraft.errors import LedgerError
 from regraft.events import Checkpoint
 from regraft.ledger.schema import events, runs
-from regraft.ledger.tensors import pack, unpack
+from regraft.ledger.tensors import unpack
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -66,12 +66,11 @@ class Journal:
     def save_checkpoint(self, checkpoint: Checkpoint) -> None:
         """Store a checkpoint in place of the one before."""
         run = checkpoint.run
-        data = pack(checkpoint.state)
         with self._artefacts.held():
             values = {
                 "checkpoint_step": checkpoint.step,
                 "checkpoint_progress": checkpoint.progress,
-                "checkpoint_state": self._artefacts.put(data),
+                "checkpoint_state": self._artefacts.put_tensors(checkpoint.state),
                 "checkpoint_events": self._last_event(run),
             }
             self._write(run, values)

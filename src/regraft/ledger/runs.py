@@ -10,7 +10,7 @@ from sqlalchemy import func, insert, select, update
 
 from regraft.errors import ConfigError, LedgerError
 from regraft.ledger.schema import runs, studies, study_runs
-from regraft.ledger.tensors import pack, pack_arrays, unpack, unpack_arrays
+from regraft.ledger.tensors import pack_arrays, unpack, unpack_arrays
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -149,14 +149,14 @@ class Runs:
         Raises:
             LedgerError: The disk is full or cannot be written; the run then has no result.
         """
-        state, arrays = pack(done.state), pack_arrays(done.arrays)
+        arrays = pack_arrays(done.arrays)
         with self._artefacts.held():
             values = {
                 "status": "done",
                 "failure": None,
                 "summary": done.summary,
                 "arrays": self._artefacts.put(arrays),
-                "state": self._artefacts.put(state),
+                "state": self._artefacts.put_tensors(done.state),
             }
             self._journal.end(done.run, values)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _CHUNK_NUMBERS = 1 << 19
+_KEPT_DRAWS = 24 << 20
+"""Most draws, a byte each, of resamples that are kept for whoever asks for the same next."""
 AUROC_RESAMPLES = 2000
 """Each AUROC resample needs a pass over the sorted items per class; more would take minutes."""
 
@@ -111,10 +114,8 @@ def resampled_repetitions(
             )
     measures = [[weighted_metric(metric, p, labels, costs=costs) for p in arm] for arm in arms]
     strata = _strata(labels, by_class=metric_named(metric).class_average)
-    generator = np.random.default_rng(seed)
     chunks: list[list[NDArray[np.float64]]] = [[] for _ in arms]
-    for size in _chunk_sizes(resamples_of(metric, resamples), len(labels)):
-        weights = resample_weights(strata, n_items=len(labels), resamples=size, generator=generator)
+    for weights in _weights(strata, len(labels), resamples_of(metric, resamples), seed):
         for place, seeds in enumerate(measures):
             chunks[place].append(np.stack([of(weights) for of in seeds]))
     return [np.concatenate(one, axis=1) for one in chunks]
@@ -142,6 +143,50 @@ def centred(draws: NDArray[np.float64], value: float) -> NDArray[np.float64]:
     """
     defined = draws[~np.isnan(draws)]
     return defined - (defined.mean() - value) if len(defined) else defined
+
+
+def _weights(
+    strata: Sequence[NDArray[np.intp]], n_items: int, resamples: int, seed: int
+) -> Iterator[NDArray[np.float64]]:
+    """Yield the weights of all resamples, some columns at a time."""
+    if n_items * resamples > _KEPT_DRAWS:
+        yield from _drawn(strata, n_items, resamples, seed)
+        return
+    each = _weight_of_a_draw(strata, n_items)
+    for counts in _counts(tuple(rows.tobytes() for rows in strata), n_items, resamples, seed):
+        yield counts * each
+
+
+@lru_cache(maxsize=4)
+def _counts(
+    strata: tuple[bytes, ...], n_items: int, resamples: int, seed: int
+) -> list[NDArray[np.uint8]]:
+    """Return how often each item was drawn.
+
+    The metrics and arms of a part of the data ask for the same resamples in turn.
+    """
+    rows = [np.frombuffer(one, np.intp) for one in strata]
+    each = _weight_of_a_draw(rows, n_items)
+    return [
+        np.rint(weights / each).astype(np.uint8)
+        for weights in _drawn(rows, n_items, resamples, seed)
+    ]
+
+
+def _weight_of_a_draw(strata: Sequence[NDArray[np.intp]], n_items: int) -> NDArray[np.float64]:
+    """Return n/(n−1) of each item's stratum, shape (n_items, 1); 1 where it is alone."""
+    each = np.ones((n_items, 1))
+    for rows in strata:
+        each[rows] = len(rows) / max(len(rows) - 1, 1)
+    return each
+
+
+def _drawn(
+    strata: Sequence[NDArray[np.intp]], n_items: int, resamples: int, seed: int
+) -> Iterator[NDArray[np.float64]]:
+    generator = np.random.default_rng(seed)
+    for size in _chunk_sizes(resamples, n_items):
+        yield resample_weights(strata, n_items=n_items, resamples=size, generator=generator)
 
 
 def _strata(labels: NDArray[np.integer], *, by_class: bool) -> list[NDArray[np.intp]]:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from regraft.search.outcomes import ArmOutcome
     from regraft.tasks.task import Task
 
-MOST_ITEMS = 512
+MOST_ITEMS = 256
 
 
 def moved_depths(
@@ -38,7 +38,7 @@ def moved_depths(
 ) -> dict[str, list[dict[str, Any]]]:
     """Return `depth_movement` by arm, of those that adapted a pretrained backbone.
 
-    The items are at most 512 of those that validated, the same for all arms, in fp32. Under
+    The items are at most 256 of those that validated, the same for all arms, in fp32. Under
     cross-validation the weights that are looked at have been fitted on them too.
 
     Args:
@@ -79,7 +79,7 @@ def moved_depths(
 
 
 def drawn_rows(rows: np.ndarray[Any, Any], *, seed: int) -> np.ndarray[Any, Any]:
-    """Return at most 512 of some rows, drawn by the seed alone, ascending."""
+    """Return at most 256 of some rows, drawn by the seed alone, ascending."""
     chosen = drawn(len(rows), MOST_ITEMS, seed=seed, name="depths")
     return np.sort(rows[chosen])
 
