@@ -364,9 +364,9 @@ class Study:
         backbone = self.backbones[winner.arm.backbone or 0]
         folder = self.ledger.home / "grafts" / self.id
         decide_latency(account, backbone)
-        trusted = self._sitting.trust_remote_code
+        evidence, trusted = evidence_of(account), self._sitting.trust_remote_code
         with FreshProcess(backbone.reference, trust_remote_code=trusted) as fresh:
-            record = build_record(evidence_of(account))
+            record = build_record(evidence)
             record["best"] |= {"graft": str(folder), "backbone": backbone.reference}
             row = next(one for one in record["arms"] if one["winner"])
             graft = winner_graft(

@@ -15,6 +15,7 @@ from regraft.config.registry import kind_spec, load
 from regraft.engine.batches import Loader, epoch_batches
 from regraft.engine.run import execute
 from regraft.events import Done, Epoch, Evaluation, Preflight, Step
+from regraft.features.passes import cached_batches
 from regraft.features.views import ViewInputs
 from regraft.search.arms import lowest_trained_depth, with_fit
 from regraft.seeds import numpy_generator
@@ -175,13 +176,15 @@ class _Prefix:
     ) -> None:
         asked_by = rows if view is None else np.arange(len(rows))
         self._place = {int(row): i for i, row in enumerate(asked_by)}
-        self._kept: list[np.ndarray[Any, Any]] = []
+        self._kept: dict[int, np.ndarray[Any, Any]] = {}
         backbone, prepared = job.backbone, job.data.prepared
         inputs = prepared if view is None else ViewInputs(prepared, view)
+        places, lengths = np.arange(len(rows)), prepared.lengths()[rows]
         with torch.no_grad():
-            for row in rows:
-                batch = backbone.preprocess.collate(inputs.gather([int(row)]))
-                self._kept += backbone.split_hidden(backbone.hidden(batch, depth=depth), batch)
+            for chosen in cached_batches(backbone, places, lengths, "cpu"):
+                batch = backbone.preprocess.collate(inputs.gather(rows[chosen]))
+                hidden = backbone.split_hidden(backbone.hidden(batch, depth=depth), batch)
+                self._kept |= zip(chosen.tolist(), hidden, strict=True)
 
     def __len__(self) -> int:
         return len(self._kept)
@@ -190,7 +193,7 @@ class _Prefix:
         return [self._kept[self._place[int(row)]] for row in rows]
 
     def lengths(self) -> np.ndarray[Any, Any]:
-        return np.array([one.size for one in self._kept])
+        return np.array([self._kept[i].size for i in range(len(self._kept))])
 
 
 def _held(job: Job, lengths: np.ndarray[Any, Any]) -> list[float]:
