@@ -7,16 +7,18 @@ flowers5 (800 images of which a fifth validates, 200 sealed). The peers: all 24 
 peers/candidates.json to their end and the best on validation; Optuna with Hyperband in the same
 space. Ours: `regraft run` on the same candidates, the whole process with its start and its report;
 the seconds of controls without transfer are taken off and printed apart. Prints a line per seed
-and the medians; writes ladder.json and ladder.svg. What has ended is not run again. A peer that is
-ended by --most is held against ours as far as it came, which its line says; the grid goes on where
-the command is given again. Candidates of the grid that peers/trainer_grid.py --untimed trained,
-beside other work, count with the seconds of their kind in the records where it was timed.
+and the medians; writes ladder.json and ladder.svg. What has ended is not run again. Where --most
+ended the grid early, its line says so, its best is that of the candidates so far, and its seconds
+are those of the whole, what is left taking what its kind took; it goes on where the command is
+given again. Candidates that peers/trainer_grid.py --untimed trained, beside other work, count with
+the seconds of their kind where it was timed, and are counted in the line.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import re
 import statistics
@@ -76,22 +78,28 @@ def priced(found: dict[str, Any], timed: list[dict[str, Any]]) -> dict[str, Any]
     if candidates == found["candidates"]:
         return found
     seconds = found["prepare_seconds"] + sum(one["seconds"] for one in candidates)
-    return {**found, "candidates": candidates, "seconds": seconds}
+    n_priced = sum(not one.get("timed", True) for one in candidates)
+    return {**found, "candidates": candidates, "seconds": seconds, "priced": n_priced}
 
 
 def kind_seconds(name: str, timed: list[dict[str, Any]]) -> float:
-    """Return the mean seconds of candidates that differ in the rate alone, or else in a setting."""
+    """Return the mean seconds of candidates that differ in the rate alone, or else in a setting.
+
+    NaN where there are none: what it takes is then not known.
+    """
     protocol, setting, _ = name.split("-", 2)
     for kind in (f"{protocol}-{setting}-", f"{protocol}-"):
         if took := [one["seconds"] for one in timed if one["name"].startswith(kind)]:
             return statistics.mean(took)
-    raise SystemExit(f"no candidate like {name} was timed; run one on an idle machine")
+    return math.nan
 
 
-def whole_seconds(found: dict[str, Any]) -> float:
-    """Return what a grid that was ended early would take: what is left as its kind did so far."""
-    each = [kind_seconds(one.name, found["candidates"]) for one in grid()]
-    return sum(each) + float(found["prepare_seconds"])
+def whole_seconds(found: dict[str, Any], timed: list[dict[str, Any]], only: str) -> float:
+    """Return what a grid that was ended early would take: what is left as its kind did."""
+    took = {one["name"]: float(one["seconds"]) for one in found["candidates"]}
+    names = [one.name for one in grid() if re.search(only, one.name)]
+    left = [kind_seconds(name, timed) for name in names if name not in took]
+    return sum(took.values()) + sum(left) + float(found["prepare_seconds"])
 
 
 def place(asked: argparse.Namespace, task: str, seed: int) -> Path:
@@ -136,15 +144,13 @@ def measured(asked: argparse.Namespace, task: str, seed: int) -> dict[str, Any]:
             f"controls without transfer), peer {one['seconds']:.1f} s, ratio "
             f"{own['seconds'] / one['seconds']:.3f}; accuracy {np.mean(own['hits']):.4f} "
             f"({own['recommended']}), peer {np.mean(one['hits']):.4f} ({one['best']['name']})"
-            + (
-                f"; the peer's after {tried} of {tried + one['left']} candidates"
-                * bool(one["left"])
-            ),
+            + f"; the peer's after {tried} of {tried + one['left']} candidates" * bool(one["left"])
+            + f"; {one.get('priced')} of them not timed" * bool(one.get("priced")),
             flush=True,
         )
         if one["left"] and name == "grid":
-            one["whole_seconds"] = whole = whole_seconds(one)
-            ratio = own["seconds"] / whole
+            whole = whole_seconds(one, timed_candidates(asked, task), asked.only)
+            one["whole_seconds"], ratio = whole, own["seconds"] / whole
             print(f"  whole at this pace: {whole:.0f} s, ratio {ratio:.3f}", flush=True)
     return found
 

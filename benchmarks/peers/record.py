@@ -30,7 +30,6 @@ def arguments(text: str | None) -> argparse.ArgumentParser:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--epochs", type=int, default=3)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--untimed", action="store_true", help="others share the machine")
     return parser
 
 

@@ -20,6 +20,7 @@ from trainer_side import read_bench, train
 def main() -> None:
     parser = arguments(__doc__)
     parser.add_argument("--only", default="", help="regular expression on the candidates' names")
+    parser.add_argument("--untimed", action="store_true", help="other work shares the machine")
     asked = parser.parse_args()
     settings = {key: getattr(asked, key) for key in ("task", "seed", "epochs", "only")}
     record = Record(asked.out, {"peer": "grid", **settings})
@@ -28,7 +29,7 @@ def main() -> None:
     if not left:
         return
     bench = read_bench(asked.task, asked.data, asked.weights)
-    record.prepared(bench.prepare_seconds)
+    record.prepared(0.0 if asked.untimed else bench.prepare_seconds)
     for candidate in left:
         trained = train(bench, candidate, seed=asked.seed, epochs=asked.epochs)
         record.add(

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+import tempfile
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import psutil
 import pytest
 import torch
 
@@ -85,3 +89,29 @@ def test_python_beside_the_user_is_not_what_the_proof_imports(
     items = labelled(sealed_items(digits()))
     proof = proof_of(folder, items, logits, backbone=reference)
     assert proof.largest_difference <= 1e-6
+
+
+def test_a_process_that_is_not_asked_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    here = psutil.Process()
+    with FreshProcess("zoo:glyphs"):
+        assert list(tmp_path.iterdir())
+        assert any("regraft.deploy.proof" in one.cmdline() for one in here.children())
+    assert list(tmp_path.iterdir()) == []
+    assert not any("regraft.deploy.proof" in one.cmdline() for one in here.children())
+
+
+def test_a_process_whose_starter_is_gone_ends() -> None:
+    command = [sys.executable, "-m", "regraft.deploy.proof", "zoo:glyphs"]
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, check=False)
+    assert (done.returncode, done.stdout) == (0, b"")
+
+
+def test_a_backbone_that_a_fresh_process_cannot_load_is_told_in_its_words(tmp_path: Path) -> None:
+    graft, logits = made("majority", digits(), "zoo:glyphs")
+    folder = write_graft(tmp_path / "graft", graft)
+    items = labelled(sealed_items(digits()))
+    with pytest.raises(GraftError, match=r"could not predict with it \(.*BackboneError: .*nowhere"):
+        proof_of(folder, items, logits, backbone=str(tmp_path / "nowhere"))

@@ -16,6 +16,7 @@ import torch
 
 from regraft.config.loading import validate_data
 from regraft.config.study import StudySpec
+from regraft.search.advisor import Admission
 from regraft.study import Sitting, Study
 
 LORA = """\
@@ -47,7 +48,10 @@ def write_protocols(folder: Path) -> list[str]:
 
 
 def small_study(home: Path, protocols: list[str], *, budget: float = AMPLE) -> Study:
-    """Return the study: 12 labels per class of real digits, and a label curve."""
+    """Return the study: 12 labels per class of real digits, and a label curve.
+
+    Where no budget decides it, training from scratch gets a few epochs at two rates.
+    """
     data = {
         "task": {"data": "zoo:digits", "metric": "accuracy"},
         "backbones": ["zoo:glyphs"],
@@ -59,7 +63,12 @@ def small_study(home: Path, protocols: list[str], *, budget: float = AMPLE) -> S
         "precision": "fp32",  # which pays here is measured, and would be chance
     }
     spec = validate_data(StudySpec, data, where="small study")
-    return Study.from_spec(spec, home=home, sitting=Sitting(checkpoint_seconds=0.25))
+    study = Study.from_spec(spec, home=home, sitting=Sitting(checkpoint_seconds=0.25))
+    if budget == AMPLE:
+        study.register()
+        short = Admission(True, "decided before", n_rates=2, epochs=4, estimated_seconds=1.0)
+        study.ledger.decisions.decide(study.id, "arm/scratch", short.to_json)
+    return study
 
 
 def outcome(record: dict[str, Any]) -> dict[str, Any]:

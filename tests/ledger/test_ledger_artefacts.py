@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
@@ -16,9 +17,21 @@ from regraft.hashing import digest_bytes
 from regraft.ledger.tensors import pack, unpack
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from regraft.ledger.ledger import Ledger
+
+
+TENSORS = {"a": torch.ones(3), "b": np.zeros(2)}
+
+
+def put_bytes(ledger: Ledger) -> str:
+    return ledger.artefacts.put(b"x")
+
+
+def put_tensors(ledger: Ledger) -> str:
+    return ledger.artefacts.put_tensors(TENSORS)
 
 
 def files(ledger: Ledger) -> list[Path]:
@@ -71,6 +84,29 @@ def test_tensors_go_to_the_disk_as_the_bytes_that_pack_makes_of_them(ledger: Led
     assert ledger.artefacts.put_tensors(arrays) == digest_bytes(pack(arrays))
 
 
+def test_tensors_are_mended_and_may_be_read_by_who_may_read_bytes(ledger: Ledger) -> None:
+    before = os.umask(0o027)
+    try:
+        tensors, plain = (ledger.home / "artefacts" / d[:2] / d[2:] for d in stored(ledger))
+    finally:
+        os.umask(before)
+    assert tensors.stat().st_mode == plain.stat().st_mode
+    tensors.write_bytes(b"damaged")
+    assert ledger.artefacts.get(put_tensors(ledger)) == pack(TENSORS)
+
+
+def stored(ledger: Ledger) -> tuple[str, str]:
+    return put_tensors(ledger), put_bytes(ledger)
+
+
+def test_what_a_killed_writer_left_goes_with_the_next_tensors(ledger: Ledger) -> None:
+    half = ledger.home / "artefacts" / "new" / ".tmp123"
+    half.parent.mkdir(parents=True)
+    half.write_bytes(b"half")
+    put_tensors(ledger)
+    assert not half.exists()
+
+
 def test_collect_frees_what_nothing_refers_to(ledger: Ledger) -> None:
     ledger.studies.save_record("study", {"verdict": {"sentence": "kept"}})
     ledger.artefacts.put(b"of nobody")
@@ -103,7 +139,8 @@ def test_threads_may_put_and_collect_at_once(ledger: Ledger) -> None:
     assert len(files(ledger)) == 1
 
 
-def test_a_folder_in_the_way_is_named(ledger: Ledger) -> None:
+@pytest.mark.parametrize("put", [put_bytes, put_tensors])
+def test_a_folder_in_the_way_is_named(ledger: Ledger, put: Callable[[Ledger], str]) -> None:
     (ledger.home / "artefacts").write_text("in the way", encoding="utf-8")
     with pytest.raises(LedgerError, match=r"artefacts.*cannot be written \(.*Free space there"):
-        ledger.artefacts.put(b"x")
+        put(ledger)

@@ -10,6 +10,7 @@ import torch
 from regraft.errors import BudgetError, LedgerError
 from regraft.measure.metrics import METRICS
 from regraft.report.page import page_html
+from regraft.search import costing
 from regraft.search.advisor import MOST_CONTENDERS, Admission
 from regraft.search.arms import study_arms
 from regraft.search.label_efficiency import efficiency_arms
@@ -182,6 +183,22 @@ def test_an_admission_that_was_decided_is_replayed(lora: str, tmp_path: Path) ->
     assert len(arms) == 3
     assert roles.count("control_without_transfer") == 2
     assert sum(one.arm.is_from_scratch for one in arms) == 1
+
+
+def test_once_trials_have_had_their_share_candidates_are_left_out_and_controls_run(
+    lora: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = with_a_short_scratch(small_study(tmp_path, [lora]))
+    for share in (0.0, costing.TRIAL_SHARE):  # as decided first, whatever the clock says later
+        monkeypatch.setattr(costing, "TRIAL_SHARE", share)
+        ladder = Ladder(around(study), study.task)
+        for _ in ladder.events(study.arms, seeds=1):
+            pass
+        outcomes = {one.arm.key: one for one in ladder.outcomes}
+        assert outcomes["small-lora"].status == "skipped"
+        assert outcomes["small-lora"].reason.startswith("not tried: the trials of other arms took")
+        assert {key for key, one in outcomes.items() if not one.is_done} == {"small-lora"}
+        assert ladder.verdict().winner in outcomes
 
 
 def test_a_disk_that_is_too_small_is_named_with_what_is_needed(lora: str, tmp_path: Path) -> None:

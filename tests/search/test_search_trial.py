@@ -8,13 +8,19 @@ import numpy as np
 import pytest
 import torch
 
+from regraft.backbones.loading import load_backbone
+from regraft.config.protocol import load_protocol, resolve_protocol
 from regraft.engine.job import Job
+from regraft.features.store import Cache
+from regraft.search.bench import Bench
 from regraft.search.ladder import Ladder
-from regraft.search.trial import Trial, trial, typical_depth
+from regraft.search.trial import Trial, small_job, trial, typical_depth
+from regraft.tasks.task import Task
+from small_backbones import WORDS, save_all
 from small_search import around, small_study, write_lora
 
 if TYPE_CHECKING:
-    pass
+    from pathlib import Path
 
 UNFIT = "name: unfit\nmodules: [{kind: lora, rank: 2, on: [attention_in]}]\n"
 
@@ -51,6 +57,27 @@ def test_a_trial_measures_and_leaves_no_trace(key: str, jobs: dict[str, Job]) ->
 
 def test_what_cannot_run_costs_nothing_and_fails_in_the_study(jobs: dict[str, Job]) -> None:
     assert trial(jobs["unfit"]) == Trial(0.0, 0.0, 0)
+
+
+@pytest.mark.parametrize("depth", [1, 3])
+def test_a_trial_reads_what_a_run_would_read_of_the_frozen_blocks(
+    depth: int, tmp_path: Path
+) -> None:
+    backbone = load_backbone(save_all(tmp_path / "models")["bert"])
+    random = np.random.default_rng(0)
+    texts = [" ".join(random.choice(WORDS, size)) for size in random.integers(1, 20, 40)]
+    task = Task.read((texts, ["yes", "no"] * 20), metric="accuracy", seed=0)
+    bench = Bench(task.development, backbone, Cache(tmp_path / "cache"))
+    protocol = resolve_protocol(load_protocol("lp-ft-upper"))
+    data = bench.run_data(task)
+    small = small_job(Job("run", protocol, backbone, data, 0)).data
+    whole, few = data.prefix(depth), small.prefix(depth)
+    assert whole is not None
+    assert few is not None
+    rows = random.permutation(small.rows)
+    for one, other in zip(few.gather(rows), whole.gather(rows), strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-5)
+    assert np.array_equal(few.lengths(), [one.size for one in whole.gather(small.rows)])
 
 
 def test_more_items_cost_more(jobs: dict[str, Job], monkeypatch: pytest.MonkeyPatch) -> None:

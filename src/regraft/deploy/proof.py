@@ -52,8 +52,8 @@ class FreshProcess:
     What it imports and loads, it does beside whatever who started it still has to do.
 
     It finds the modules that this process finds and no others: not those that happen to lie in the
-    working folder. Ctrl-C does not reach it, for it is this process that the user interrupts; it
-    ends with this process, however that ends.
+    working folder. Ctrl-C does not reach it, for it is this process that the user interrupts. Where
+    this process is killed, it ends once it has done what it was at.
 
     Args:
         backbone: Where the backbone is.
@@ -66,20 +66,21 @@ class FreshProcess:
 
     def __enter__(self) -> Self:
         path = os.pathsep.join(one or str(Path.cwd()) for one in sys.path)
-        self._until = ExitStack()
-        scratch = tempfile.TemporaryDirectory(prefix="regraft-proof-")
-        self._scratch = Path(self._until.enter_context(scratch))
-        self._process = self._until.enter_context(
-            subprocess.Popen(
-                self._command,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.PIPE,
-                text=True,
-                env={**os.environ, "PYTHONPATH": path},
-                start_new_session=True,
+        with ExitStack() as until:
+            scratch = tempfile.TemporaryDirectory(prefix="regraft-proof-")
+            self._scratch = Path(until.enter_context(scratch))
+            self._process = until.enter_context(
+                subprocess.Popen(
+                    self._command,
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.DEVNULL,
+                    stderr=subprocess.PIPE,
+                    text=True,
+                    env={**os.environ, "PYTHONPATH": path},
+                    start_new_session=True,
+                )
             )
-        )
+            self._until = until.pop_all()
         return self
 
     def __exit__(

@@ -140,7 +140,8 @@ class Fit:
             if not all(bool(tensor.isfinite().all()) for tensor in self._best.values()):
                 raise DivergedError(f"weights are not finite {self._where()}")
         self._model.load_state(self._best)
-        depth, found = (yield from self._kept_depth(lowest)), self._best_outputs
+        depth = yield from self._kept_depth(lowest)
+        found = self._best_outputs
         if found is None or found.depth != depth:
             found = self._outputs(self._stage.validation, depth)
         return FitResult(self._best, found.logits, found.features, self._progress, ended)
@@ -288,9 +289,8 @@ class Fit:
         depth = yield from self._kept_depth(lowest)
         found = self._outputs(self._stage.validation, depth)
         metrics, value = self._scores(found, self._stage.validation)
-        best = progress.best_metric
+        best, least = progress.best_metric, progress.best_log_loss
         log_loss = metrics["log_loss"]
-        least = progress.best_log_loss
         if best is None or least is None or value > best or (value == best and log_loss < least):
             progress.best_metric, progress.best_log_loss = value, log_loss
             progress.best_epoch, progress.best_step = progress.epoch, progress.step

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -19,7 +20,8 @@ if TYPE_CHECKING:
 _LOOK_ITEMS = 256
 
 
-class Outputs(NamedTuple):
+@dataclass(frozen=True, slots=True, eq=False)
+class Outputs:
     """What a model says of items: logits (n, C) and pooled features (n, width), float32.
 
     `depth` is the block whose kept input was read; 0: all was computed.

@@ -44,7 +44,8 @@ def predict_with_features(
     if value is None:
         model = build(job, None)
         model.load_state({name: _tensor(tensor) for name, tensor in state.items()})
-        return outputs(job, model, Loader(job), rows, depth=0)[:2]
+        found = outputs(job, model, Loader(job), rows, depth=0)
+        return found.logits, found.features
     spec = kind_spec("predictor", value, where="predictor")
     kind = load("predictor", value["kind"])
     reads = kind.NEEDS == "features"

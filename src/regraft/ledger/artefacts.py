@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import shutil
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, final
 
@@ -80,9 +80,10 @@ class Artefacts:
             LedgerError: The disk is full or the folder cannot be written.
         """
         with self.held():
-            part = self._root / "new" / f"{os.getpid()}.part"
+            part = self._root / "new" / "part"
+            shutil.rmtree(part.parent, ignore_errors=True)  # what a process that died left
             try:
-                part.parent.mkdir(parents=True, exist_ok=True)
+                part.parent.mkdir(parents=True)
                 write_tensors(part, tensors)
                 sync_file(part)
                 digest = digest_file(part)
@@ -91,7 +92,7 @@ class Artefacts:
                 part.replace(path)
                 sync_folder(path.parent)
             except OSError as error:
-                part.unlink(missing_ok=True)
+                shutil.rmtree(part.parent, ignore_errors=True)
                 raise LedgerError(complaint(error), where=str(part.parent)) from error
         return digest
 

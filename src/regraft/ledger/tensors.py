@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,7 +17,8 @@ if TYPE_CHECKING:
 
     import torch
 
-_OS_ERROR = re.compile(r"\(os error (\d+)\)")
+_OS_ERROR = re.compile(r"(?:os error|code:) (\d+)")
+"""The number of an error of the system, as releases of safetensors print it."""
 
 
 def pack(tensors: Mapping[str, Any]) -> bytes:
@@ -32,9 +34,13 @@ def pack(tensors: Mapping[str, Any]) -> bytes:
 def write_tensors(path: Path, tensors: Mapping[str, Any]) -> None:
     """Write what `pack` returns to a file, without a copy of it in memory.
 
+    Its mode is that of any new file; safetensors writes it for its owner alone.
+
     Raises:
         OSError: The disk is full or the file cannot be written.
     """
+    with path.open("wb") as file:
+        mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
     try:
         if all(isinstance(value, np.ndarray) for value in tensors.values()):
             for_arrays.save_file(_in_order(tensors), path)
@@ -47,6 +53,7 @@ def write_tensors(path: Path, tensors: Mapping[str, Any]) -> None:
         if number is None:
             raise
         raise OSError(int(number[1]), os.strerror(int(number[1])), str(path)) from error
+    path.chmod(mode)
 
 
 def unpack(data: bytes) -> dict[str, torch.Tensor]:

@@ -67,7 +67,7 @@ def order(arms: Sequence[Arm], costs: Mapping[str, CostModel]) -> list[Arm]:
     by_key = {arm.key: arm for arm in arms}
 
     def cost(arm: Arm) -> tuple[float, int]:
-        held = [cost(by_key[one.off]) for one in arm.switches]
+        held = [cost(by_key[one.off]) for one in arm.switches if one.off in by_key]
         dear = max([costs[arm.key].run(arm.candidates[0]), *(seconds for seconds, _ in held)])
         return dear, max((1 + depth for _, depth in held), default=0)
 

@@ -23,23 +23,23 @@ from regraft.search.advisor import (
 )
 from regraft.search.arms import Arm, with_fit
 from regraft.search.compiling import arm_compiles
-from regraft.search.costs import CostModel, measure_forward
+from regraft.search.costing import arm_cost, has_no_time, not_tried
 from regraft.search.drive import Outcome, adjustments, drive, recorded
-from regraft.search.forecasts import cost_key, mistimed, run_costs
+from regraft.search.forecasts import mistimed, run_costs
 from regraft.search.foresight import foresee_prefixes
 from regraft.search.gating import run_pairs, verdict_of, with_trained_off_switches
 from regraft.search.halving import racing_share
 from regraft.search.outcomes import ArmOutcome
 from regraft.search.race import Runner, dropped_out, race
 from regraft.search.stacking import arm_stack
-from regraft.search.trial import Trial, trial
 from regraft.seeds import derive
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Mapping, Sequence
+    from collections.abc import Callable, Generator, Mapping, Sequence
 
     from regraft.engine.stack import Stack
     from regraft.events import Event
+    from regraft.search.costs import CostModel
     from regraft.search.surroundings import Surroundings
     from regraft.tasks.task import Task
 
@@ -74,7 +74,7 @@ class Ladder:
         Raises:
             BudgetError: The budget does not hold even the controls.
         """
-        self._costs = {arm.key: self.cost(arm) for arm in arms}
+        arms, left_out = self._tried(arms)
         is_race = len(self._task.folds) == 1
         around = self._around
         purse = purse_of(
@@ -95,12 +95,24 @@ class Ladder:
                 outcome = self._admitted(arm, purse)
                 if not is_race:
                     yield from self._tune(outcome)
+        for arm in left_out:
+            self._decided(arm, lambda: not_tried(around.clock.budget))
         if is_race:
             yield from self._race(purse.reserved)
         yield from self._repeat(seeds, purse.kept)
         verdict = self.verdict()
         self._note_gates(verdict)
         return verdict
+
+    def _tried(self, arms: Sequence[Arm]) -> tuple[list[Arm], list[Arm]]:
+        """Measure what arms cost, controls first; return those, and those it left no time for."""
+        left_out = []
+        for arm in sorted(arms, key=lambda arm: arm.role == "candidate"):
+            if has_no_time(self._around, arm):
+                left_out.append(arm)
+            else:
+                self._costs[arm.key] = self.cost(arm)
+        return [arm for arm in arms if arm.key in self._costs], left_out
 
     def cost(self, arm: Arm, *, again: bool = False) -> CostModel:
         """Return the cost model of an arm, measured in a trial of its first rate and written down.
@@ -109,31 +121,10 @@ class Ladder:
             arm: The arm.
             again: Whether it is the study's second trial of it.
         """
-        around, place = self._around, arm.backbone or 0
-        bench, data = around.benches[place], self._data[place]
-        forward = around.ledger.decisions.decide(
-            around.study,
-            f"cost/{place}",
-            lambda: {"seconds_per_item": measure_forward(bench.backbone, bench.prepared)},
-        )
-        tried = Trial(0.0, 0.0, 0)
-        if arm.is_trained:
-            protocol, seed = arm.candidates[0], derive(around.seed, "run", 0)
-            job = self.job(self.run_id(protocol, place, seed), protocol, place=place, seed=seed)
-            measured = around.ledger.decisions.decide(
-                around.study, cost_key(arm.key, again=again), lambda: trial(job).to_json()
-            )
-            tried = Trial(**measured)
-        n_validated = sum(len(fold.validation) for fold in data.folds)
-        return CostModel(
-            feature_pass=float(forward["seconds_per_item"]) * len(data.labels),
-            start_seconds=tried.start_seconds,
-            epoch_seconds=tried.epoch_seconds,
-            peak_memory_bytes=tried.peak_memory_bytes,
-            n_train=len(data.labels) - (n_validated if len(data.folds) == 1 else 0),
-            n_folds=len(data.folds),
-            n_blocks=bench.backbone.n_blocks,
-        )
+        place, protocol = arm.backbone or 0, arm.candidates[0]
+        seed = derive(self._around.seed, "run", 0)
+        job = self.job(self.run_id(protocol, place, seed), protocol, place=place, seed=seed)
+        return arm_cost(self._around, arm, job, again=again)
 
     def verdict(self) -> Verdict:
         """Decide on the validation items between the arms that have a result."""
@@ -230,15 +221,17 @@ class Ladder:
 
     def _admitted(self, arm: Arm, purse: Purse) -> ArmOutcome:
         """Decide on what terms an arm runs, if it does."""
-        cost = self._costs[arm.key]
+        cost, clock = self._costs[arm.key], self._around.clock
+        outcome = self._decided(arm, lambda: purse.terms(arm, cost, remaining=clock.remaining))
+        purse.take(arm, outcome.admission, cost)
+        return outcome
+
+    def _decided(self, arm: Arm, terms: Callable[[], Admission]) -> ArmOutcome:
+        """Write down on what terms an arm runs, unless that was decided before."""
         value = self._around.ledger.decisions.decide(
-            self._around.study,
-            f"arm/{arm.key}",
-            lambda: purse.terms(arm, cost, remaining=self._around.clock.remaining).to_json(),
+            self._around.study, f"arm/{arm.key}", lambda: terms().to_json()
         )
-        terms = Admission(**value)
-        purse.take(arm, terms, cost)
-        self.outcomes.append(ArmOutcome(arm, terms))
+        self.outcomes.append(ArmOutcome(arm, Admission(**value)))
         return self.outcomes[-1]
 
     def _measure_again(self, candidates: Sequence[Arm]) -> None:
