@@ -10,14 +10,17 @@ NAMES = {"grid": "Trainer, all 24", "optuna": "Trainer, Optuna + Hyperband"}
 
 
 def peer_curve(record: dict[str, Any]) -> list[list[float]]:
-    """Return (seconds, best accuracy so far) after each candidate; the pruned only take time."""
+    """Return (seconds, best accuracy so far) after each candidate; the pruned only take time.
+
+    A grid that was ended early keeps its best to the seconds of the whole.
+    """
     seconds, best, points = record["prepare_seconds"], 0.0, []
     for one in record["candidates"]:
         seconds += one["seconds"]
         if not one["pruned"]:
             best = max(best, one["validation"][-1])
             points.append([seconds, best])
-    return [*points, [record["seconds"], best]]
+    return [*points, [record.get("whole_seconds") or record["seconds"], best]]
 
 
 def draw(rows: list[dict[str, Any]], path: Path) -> None:

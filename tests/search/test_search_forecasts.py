@@ -15,7 +15,13 @@ from regraft.search.forecasts import mistimed, run_costs
 from regraft.search.outcomes import ArmOutcome
 from regraft.search.race import Dropped
 
-TRIED = {"start_seconds": 1.0, "epoch_seconds": 2.0, "peak_memory_bytes": 500}
+TRIED = {
+    "start_seconds": 1.0,
+    "epoch_seconds": 2.0,
+    "peak_memory_bytes": 500,
+    "evaluation_seconds": 0.5,
+    "n_validated": 40,
+}
 
 
 def ended(run: str, *, epochs: int, stacked: int = 1) -> Outcome:
@@ -39,7 +45,7 @@ def decisions(**more: Any) -> list[Decision]:
 
 
 def standing(run: str, step: int, seconds: float) -> dict[str, Any]:
-    return {"run": run, "step": step, "total_steps": 90, "seconds": seconds}
+    return {"run": run, "step": step, "total_steps": 90, "seconds": seconds, "n_items": 20}
 
 
 def test_a_run_that_ended_is_held_against_the_epochs_that_it_took() -> None:
@@ -55,14 +61,22 @@ def test_a_run_that_ended_is_held_against_the_epochs_that_it_took() -> None:
 def test_a_run_that_dropped_out_is_held_against_the_steps_that_it_took() -> None:
     rungs = {
         "rung__0": {"standings": [standing("a", 10, 2.0), standing("b", 10, 3.0)]},
-        "rung__1": {"standings": [standing("a", 30, 6.0), standing("b", 30, 9.0)]},
+        "rung__1": {"standings": [standing("a", 30, 6.0), standing("b", 35, 9.0)]},
     }
     first, second = run_costs(decisions(**rungs), outcome(ended("a", epochs=9), dropped=("b",)))
     assert (first.run, first.dropped_at) == ("a", None)
-    assert (second.run, second.dropped_at) == ("b", (30, 90))
-    assert second.predicted_seconds == pytest.approx(1.0 + 2.0 * 3)
+    assert (second.run, second.dropped_at) == ("b", (35, 90))
+    # 3.5 epochs of 10 steps, three of them evaluated; at step 10 the evaluation itself was the look
+    assert second.predicted_seconds == pytest.approx(1.0 + 1.5 * 3.5 + 0.5 * (3 + 20 / 40))
     assert (second.seconds, second.peak_memory_bytes) == (9.0, None)
-    assert second.to_json()["dropped_at"] == [30, 90]
+    assert second.to_json()["dropped_at"] == [35, 90]
+
+
+def test_trials_of_older_studies_do_not_tell_evaluations_apart() -> None:
+    old = {key: TRIED[key] for key in ("start_seconds", "epoch_seconds", "peak_memory_bytes")}
+    rung = {"standings": [standing("b", 35, 9.0)]}
+    (found,) = run_costs(decisions(cost__lora=old, rung__0=rung), outcome(dropped=("b",)))
+    assert found.predicted_seconds == pytest.approx(1.0 + 2.0 * 3.5)
 
 
 def test_what_trained_together_has_no_cost_of_its_own() -> None:

@@ -41,15 +41,13 @@ def run_costs(decisions: Sequence[Decision], outcome: ArmOutcome) -> tuple[RunCo
         if one.status == "done" and one.summary.get("stacked", 1) == 1
     ]
     alone = set(outcome.dropped) - _stacked(by_key.get(f"stack/{outcome.arm.key}"))
-    standings = [
-        standing
-        for key, rung in by_key.items()
-        if key.startswith("rung/")
-        for standing in rung["standings"]
-    ]
-    last = {one["run"]: one for one in standings if one["run"] in alone}
+    seen: dict[str, list[Mapping[str, Any]]] = {}
+    for key, rung in by_key.items():
+        for standing in rung["standings"] if key.startswith("rung/") else ():
+            seen.setdefault(standing["run"], []).append(standing)
     epochs = outcome.admission.epochs
-    return (*ended, *(_dropped(tried, last[run], epochs) for run in outcome.dropped if run in last))
+    runs = [run for run in outcome.dropped if run in alone and run in seen]
+    return (*ended, *(_dropped(tried, seen[run], epochs) for run in runs))
 
 
 def cost_key(arm: str, *, again: bool) -> str:
@@ -83,12 +81,16 @@ def _ended(tried: Trial, run: str, summary: Mapping[str, Any]) -> RunCost:
     )
 
 
-def _dropped(tried: Trial, standing: Mapping[str, Any], epochs: int) -> RunCost:
-    step, total = int(standing["step"]), int(standing["total_steps"])
+def _dropped(tried: Trial, standings: Sequence[Mapping[str, Any]], epochs: int) -> RunCost:
+    """Return the cost of a run that was looked at on the way; at an epoch's end it was anyway."""
+    last = standings[-1]
+    step, total = int(last["step"]), int(last["total_steps"])
+    per_epoch = total / epochs
+    looks = [int(one["n_items"]) for one in standings if int(one["step"]) % per_epoch]
     return RunCost(
-        run=standing["run"],
-        predicted_seconds=tried.start_seconds + tried.epoch_seconds * epochs * step / total,
-        seconds=float(standing["seconds"]),
+        run=last["run"],
+        predicted_seconds=tried.seconds_to(step, steps_per_epoch=per_epoch, looked_at=sum(looks)),
+        seconds=float(last["seconds"]),
         predicted_memory_bytes=tried.peak_memory_bytes,
         dropped_at=(step, total),
     )

@@ -48,11 +48,15 @@ class Trial:
         start_seconds: Of building it; pre-flight is made once for all runs of an arm.
         epoch_seconds: One pass over the training items, one evaluation.
         peak_memory_bytes: Most memory of the process, or of the device.
+        evaluation_seconds: Of an epoch, what its evaluation takes.
+        n_validated: Items that an evaluation passes.
     """
 
     start_seconds: float
     epoch_seconds: float
     peak_memory_bytes: int
+    evaluation_seconds: float = 0.0
+    n_validated: int = 0
 
     def to_json(self) -> dict[str, Any]:
         """Return the plain form that the ledger keeps."""
@@ -67,6 +71,18 @@ class Trial:
             for one in stages
         )
         return self.start_seconds + self.epoch_seconds * float(epochs)
+
+    def seconds_to(self, step: int, *, steps_per_epoch: float, looked_at: int) -> float:
+        """Return the seconds of so many steps, each whole epoch evaluated.
+
+        Args:
+            step: Steps taken.
+            steps_per_epoch: Of the run.
+            looked_at: Validation items that were passed between evaluations.
+        """
+        training = (self.epoch_seconds - self.evaluation_seconds) * step / steps_per_epoch
+        evaluations = step // steps_per_epoch + looked_at / max(self.n_validated, 1)
+        return self.start_seconds + training + self.evaluation_seconds * evaluations
 
 
 def trial(job: Job) -> Trial:
@@ -136,7 +152,9 @@ def _tried(job: Job, size: _Size) -> tuple[Trial, float]:
     rates = [s / h for s, h in zip(seconds, _held(small, lengths), strict=True)]
     train = float(np.median(rates[1:] or rates)) * sum(_held(job, lengths))
     few, all_ = (_validated(one, lengths) for one in (small, job))
-    found = Trial(start, train + evaluation * all_ / max(few, 1.0), peak)
+    evaluation *= all_ / max(few, 1.0)
+    n_validated = len(job.data.folds[0].validation) if job.data.folds else 0
+    found = Trial(start, train + evaluation, peak, evaluation, n_validated)
     return found, float(np.median(seconds[1:] or seconds))
 
 
