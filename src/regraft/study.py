@@ -34,8 +34,9 @@ from regraft.search.final import final_evaluation, finalists, weights_of_finalis
 from regraft.search.grafting import winner_graft
 from regraft.search.label_efficiency import BudgetRun, budget_events, efficiency_arms
 from regraft.search.ladder import Ladder
+from regraft.search.precision import study_precision
 from regraft.search.space import check_space
-from regraft.search.surroundings import Surroundings, study_precision
+from regraft.search.surroundings import Surroundings
 from regraft.seeds import derive
 from regraft.tasks.task import Task, check_validated, read_task
 
@@ -323,8 +324,9 @@ class Study:
         """Return what every run of the study shares; features and prefixes are computed once."""
         device = choose_device()
         benches = self._benches(self.pool.development)
+        asked = self.spec.precision
         precision = study_precision(
-            self.ledger, self.id, benches, asked=self.spec.precision, device=device
+            self.ledger, self.id, benches, self.task, asked=asked, device=device
         )
         return Surroundings(
             ledger=self.ledger,

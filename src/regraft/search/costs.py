@@ -1,4 +1,4 @@
-"""What a run will cost, from measured passes and steps; and whether bf16 pays."""
+"""What a run will cost, from measured passes and steps."""
 
 from __future__ import annotations
 
@@ -10,14 +10,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from regraft.backbones.precision import autocast
 from regraft.engine.run import predictor_kind
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from regraft.backbones.backbone import Backbone
-    from regraft.backbones.precision import Precision
     from regraft.features.store import ArrayStore
 
 _SAMPLE_ITEMS = 16
@@ -27,12 +25,6 @@ _SOLVE_SECONDS_PER_ITEM = 5e-4  # path of 20 strengths on a few hundred features
 _LEAST_TRAINED = 2.0
 """Training is never said to be cheaper than so many solved heads: what is measured of so little is
 chance, and must not choose between a control that is solved and one that trains."""
-
-_WORTH_GAIN = 1.3
-_WORTH_SECONDS = 5e-4
-"""bf16 is taken where it is faster by this factor and an item's pass takes so long in fp32."""
-_ALIKE = 0.995
-_HOPELESS = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,37 +68,6 @@ class CostModel:
         return max(self.start_seconds + epochs * self.epoch_seconds, _LEAST_TRAINED * solved)
 
 
-def measure_precision(backbone: Backbone, prepared: ArrayStore) -> dict[str, Any]:
-    """Return the precision in which runs on the CPU shall compute, and why, as a decision.
-
-    bf16 where it makes a forward pass 1.3 times as fast and leaves the features what they are. The
-    two are timed in turn, so that what else the machine does slows both.
-    """
-    batch = backbone.preprocess.collate(prepared.gather(_sample(prepared)))
-    precisions: tuple[Precision, ...] = ("fp32", "bf16")
-    features: dict[Precision, torch.Tensor] = {}
-    seconds: dict[Precision, float] = dict.fromkeys(precisions, math.inf)
-    for turn in range(_PASSES):
-        for precision in precisions:
-            started = time.perf_counter()
-            with torch.no_grad(), autocast(precision, "cpu"):
-                features[precision] = backbone.features(batch).float()
-            if turn:  # the first only warms up
-                took = time.perf_counter() - started
-                seconds[precision] = min(seconds[precision], took)
-        if turn and seconds["bf16"] > _HOPELESS * seconds["fp32"]:
-            break  # a processor without bf16 emulates it, many times slower
-    n = len(features["fp32"])
-    gain = seconds["fp32"] / seconds["bf16"]
-    alike = float(torch.cosine_similarity(features["fp32"], features["bf16"]).min())
-    pays = seconds["fp32"] / n >= _WORTH_SECONDS and gain >= _WORTH_GAIN and alike >= _ALIKE
-    return {
-        "precision": "bf16" if pays else "fp32",
-        "reason": f"a forward pass in bf16 is {gain:.1f} times as fast as in fp32, its features' "
-        f"cosine at least {alike:.4f}",
-    }
-
-
 def measure_forward(backbone: Backbone, prepared: ArrayStore) -> float:
     """Return the seconds per item of a forward pass over items of a middling length, batched.
 
@@ -120,11 +81,6 @@ def measure_forward(backbone: Backbone, prepared: ArrayStore) -> float:
             lambda: backbone.features(backbone.preprocess.collate(prepared.gather(rows)))
         )
     return seconds / len(rows)
-
-
-def _sample(prepared: ArrayStore) -> np.ndarray[Any, Any]:
-    """Return a few rows from all over the data."""
-    return np.linspace(0, len(prepared) - 1, min(_SAMPLE_ITEMS, len(prepared))).astype(int)
 
 
 def _fastest(run: Callable[[], Any]) -> float:

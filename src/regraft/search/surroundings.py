@@ -4,11 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING
-
-from regraft.engine.device import choose_precision
-from regraft.search.costs import measure_precision
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -45,22 +41,3 @@ class Surroundings:
     device: str
     checkpoint_seconds: float = 10.0
     memory_bytes: float = math.inf
-
-
-def study_precision(
-    ledger: Ledger, study: str, benches: Sequence[Bench], *, asked: str, device: str
-) -> Precision:
-    """Return the precision of a study's runs; on a CPU ``auto`` measures whether bf16 pays.
-
-    What was measured is written down, so that a resumed study goes on in the same precision.
-    """
-    if asked != "auto" or device != "cpu":
-        return choose_precision(asked, device)
-    precisions: set[str] = set()
-    for place, bench in enumerate(benches):
-        backbone, prepared = bench.backbone, bench.prepared
-        decided = ledger.decisions.decide(
-            study, f"precision/{place}", partial(measure_precision, backbone, prepared)
-        )
-        precisions.add(decided["precision"])
-    return "bf16" if precisions == {"bf16"} else "fp32"

@@ -1,0 +1,179 @@
+"""In which precision a study computes: bf16 where it pays and keeps the validation metric."""
+
+from __future__ import annotations
+
+import math
+import time
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from regraft.backbones.precision import autocast
+from regraft.engine.device import choose_precision
+from regraft.evidence.words import number
+from regraft.features.held import HeldArrays
+from regraft.features.logistic import fit_probe
+from regraft.features.passes import Wanted, passed
+from regraft.measure.intervals import interval
+from regraft.measure.metrics import METRICS, all_scores, softmax
+from regraft.seeds import numpy_generator
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from regraft.backbones.backbone import Backbone
+    from regraft.backbones.precision import Precision
+    from regraft.engine.job import RunData
+    from regraft.features.store import ItemArrays
+    from regraft.ledger.ledger import Ledger
+    from regraft.search.bench import Bench
+    from regraft.tasks.task import Task
+
+_BOTH: tuple[Precision, ...] = ("fp32", "bf16")
+_SAMPLE_ITEMS = 16
+_PASSES = 6
+_WORTH_GAIN = 1.3
+_WORTH_SECONDS = 5e-4
+"""bf16 is taken where it is faster by this factor and an item's pass takes so long in fp32."""
+_ALIKE = 0.995
+_HOPELESS = 2.0
+
+_CHECK_SECONDS = 4.0
+_FEWEST_CHECKED, _MOST_CHECKED = 64, 1024
+"""Items on which the metric is compared: as many as pass in both precisions in these seconds."""
+
+Features = np.ndarray[Any, Any]
+
+
+def study_precision(
+    ledger: Ledger, study: str, benches: Sequence[Bench], task: Task, *, asked: str, device: str
+) -> Precision:
+    """Return the precision of a study's runs; ``auto`` measures on a CPU whether bf16 pays.
+
+    What was measured is written down, so that a resumed study goes on in the same precision.
+    """
+    if asked != "auto" or device != "cpu":
+        return choose_precision(asked, device)
+    precisions: set[str] = set()
+    for place, bench in enumerate(benches):
+        measure = partial(_measured, bench, task)
+        decided = ledger.decisions.decide(study, f"precision/{place}", measure)
+        precisions.add(decided["precision"])
+    return "bf16" if precisions == {"bf16"} else "fp32"
+
+
+def measure_precision(backbone: Backbone, data: RunData) -> dict[str, Any]:
+    """Return the precision in which runs on the CPU shall compute, and why, as a decision.
+
+    bf16 where it makes a forward pass 1.3 times as fast, leaves the features what they are and
+    keeps the validation metric within its noise (`compare_metric`).
+
+    Args:
+        backbone: The pretrained backbone.
+        data: The study's labelled items; of several folds the first is looked at.
+    """
+    seconds, alike = _compare_passes(backbone, data.prepared)
+    gain = seconds["fp32"] / seconds["bf16"]
+    reason = (
+        f"a forward pass in bf16 is {gain:.1f} times as fast as in fp32, its features' "
+        f"cosine at least {alike:.4f}"
+    )
+    if seconds["fp32"] < _WORTH_SECONDS or gain < _WORTH_GAIN or alike < _ALIKE:
+        return {"precision": "fp32", "reason": reason}
+    n = int(np.clip(_CHECK_SECONDS / sum(seconds.values()), _FEWEST_CHECKED, _MOST_CHECKED))
+    train, validation = _some_rows(data, n)
+    rows = data.rows[np.concatenate([train, validation])]
+    found = {one: _features(backbone, data.prepared, rows, one) for one in _BOTH}
+    holds, why = compare_metric(found, data, train, validation)
+    return {"precision": "bf16" if holds else "fp32", "reason": f"{reason}; {why}"}
+
+
+def compare_metric(
+    features: Mapping[Precision, Features],
+    data: RunData,
+    train: np.ndarray[Any, Any],
+    validation: np.ndarray[Any, Any],
+) -> tuple[bool, str]:
+    """Say whether a linear probe has the same validation metric in bf16 as in fp32, within noise.
+
+    The noise is one standard error of the metric in fp32: what other validation items would change.
+
+    Args:
+        features: In each precision, those of the training items and then of the validation items,
+            shape (n + m, width).
+        data: The study's labelled items.
+        train: The n training items.
+        validation: The m validation items.
+    """
+    n, labels, costs = len(train), data.labels[validation], data.costs
+    probabilities = {}
+    for precision, both in features.items():
+        probe = fit_probe(both[:n], data.labels[train], data.n_classes, both[n:], labels)
+        probabilities[precision] = softmax(probe.logits(both[n:]))
+    scores = {one: all_scores(said, labels, costs) for one, said in probabilities.items()}
+    defined = all(data.metric in one for one in scores.values())
+    name = data.metric if defined else "log_loss"
+    of = interval(name, probabilities["fp32"], labels, costs=costs)
+    noise = (of.high - of.low) / 2 / _NORMAL_95
+    values = {one: score[name] for one, score in scores.items()}
+    lost = METRICS[name].sign * (values["fp32"] - values["bf16"])
+    why = (
+        f"{METRICS[name].title} of a linear probe on {len(labels)} validation items "
+        f"{number(values['bf16'])} in bf16, {number(values['fp32'])} in fp32, its standard error "
+        f"{number(noise)}"
+    )
+    return bool(lost <= noise), why
+
+
+_NORMAL_95 = 1.96
+
+
+def _measured(bench: Bench, task: Task) -> dict[str, Any]:
+    return measure_precision(bench.backbone, bench.run_data(task))
+
+
+def _compare_passes(
+    backbone: Backbone, prepared: ItemArrays
+) -> tuple[dict[Precision, float], float]:
+    """Return the seconds of an item's pass in each precision, and the least cosine of features.
+
+    The two are timed in turn, so that what else the machine does slows both.
+    """
+    sample = np.linspace(0, len(prepared) - 1, min(_SAMPLE_ITEMS, len(prepared))).astype(int)
+    batch = backbone.preprocess.collate(prepared.gather(sample))
+    features: dict[Precision, torch.Tensor] = {}
+    seconds: dict[Precision, float] = dict.fromkeys(_BOTH, math.inf)
+    for turn in range(_PASSES):
+        for precision in _BOTH:
+            started = time.perf_counter()
+            with torch.no_grad(), autocast(precision, "cpu"):
+                features[precision] = backbone.features(batch).float()
+            if turn:  # the first only warms up
+                took = time.perf_counter() - started
+                seconds[precision] = min(seconds[precision], took / len(sample))
+        if turn and seconds["bf16"] > _HOPELESS * seconds["fp32"]:
+            break  # a processor without bf16 emulates it, many times slower
+    alike = torch.cosine_similarity(features["fp32"], features["bf16"]).min()
+    return seconds, float(alike)
+
+
+def _some_rows(data: RunData, n: int) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+    """Return up to n items, half of them training items, of the first fold."""
+    fold = data.folds[0]
+    validation = _drawn(fold.validation, n // 2)
+    return _drawn(fold.train, n - len(validation)), validation
+
+
+def _drawn(rows: np.ndarray[Any, Any], n: int) -> np.ndarray[Any, Any]:
+    return numpy_generator(0, "precision").permutation(rows)[:n]
+
+
+def _features(
+    backbone: Backbone, prepared: ItemArrays, rows: np.ndarray[Any, Any], precision: Precision
+) -> Features:
+    """Return the pooled features of some items, (rows, width)."""
+    held = HeldArrays(prepared.gather(rows))
+    found = passed(backbone, held, Wanted(pooled=True), precision)
+    return np.array([one for (arrays,) in found for one in arrays], np.float32)
