@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,10 +15,20 @@ from regraft.engine.batches import Loader, epoch_batches
 from regraft.engine.job import fold_stages
 from regraft.engine.optimiser import Optimiser
 from regraft.engine.tokens import token_rows
-from small_jobs import WHOLE, family_task, job, resolved
+from small_jobs import (
+    WHOLE,
+    done,
+    events_of,
+    family_task,
+    job,
+    net_backbone,
+    resolved,
+    rows_task,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from regraft.backbones.backbone import Backbone
     from regraft.engine.job import Job
@@ -125,3 +136,19 @@ def test_rows_of_tokens_that_no_text_uses_keep_their_values(
     moved = {int(row) for row in (final != before).any(dim=1).nonzero()}
     assert used - {0} <= moved <= used | {0}
     assert len(moved) < len(before)
+
+
+def test_the_linear_probes_head_is_solved_once_for_all(tmp_path: Path) -> None:
+    """What trains from the probe starts from the head of the probe that ran before it."""
+    task = rows_task()
+    probe = job(tmp_path, task, net_backbone(), resolved("linear-probe"))
+    upper = replace(probe, protocol=resolved("lp-ft-upper"))
+    alone = job(tmp_path, task, net_backbone(), resolved("lp-ft-upper"))
+    state = done(events_of(probe)).state
+    (key,) = probe.data.solved
+    stage = fold_stages(probe.data, 1)[0]
+    heads = [build(one, stage).head for one in (upper, alone)]
+    assert list(upper.data.solved) == list(alone.data.solved) == [key]
+    assert upper.data.solved[key][0] is state["predictor.weight"]
+    for ours, theirs in zip(*(one.parameters() for one in heads), strict=True):
+        assert torch.equal(ours, theirs)

@@ -11,7 +11,7 @@ from regraft.ledger.decisions import Decision
 from regraft.search.advisor import Admission
 from regraft.search.arms import Arm
 from regraft.search.drive import Outcome
-from regraft.search.forecasts import mistimed, run_costs
+from regraft.search.forecasts import held_beside, mistimed, run_costs
 from regraft.search.outcomes import ArmOutcome
 from regraft.search.race import Dropped
 
@@ -44,6 +44,11 @@ def decisions(**more: Any) -> list[Decision]:
     return [Decision(i, key, value, "") for i, (key, value) in enumerate(found.items())]
 
 
+def costs_of(decided: list[Decision], *arms: ArmOutcome) -> tuple[RunCost, ...]:
+    """Return the costs of the first arm's runs."""
+    return run_costs(decided, arms[0], arms)
+
+
 def standing(run: str, step: int, seconds: float) -> dict[str, Any]:
     return {"run": run, "step": step, "total_steps": 90, "seconds": seconds, "n_items": 20}
 
@@ -51,7 +56,7 @@ def standing(run: str, step: int, seconds: float) -> dict[str, Any]:
 def test_a_run_that_ended_is_held_against_the_epochs_that_it_took() -> None:
     repeated = outcome(ended("a", epochs=5))
     repeated.repetitions.append(ended("b", epochs=9))
-    first, second = run_costs(decisions(), repeated)
+    first, second = costs_of(decisions(), repeated)
     assert (first.run, first.predicted_seconds, first.seconds) == ("a", 11.0, 12.0)
     assert (first.predicted_memory_bytes, first.peak_memory_bytes) == (500, 600)
     assert (second.run, second.predicted_seconds, second.dropped_at) == ("b", 19.0, None)
@@ -63,7 +68,7 @@ def test_a_run_that_dropped_out_is_held_against_the_steps_that_it_took() -> None
         "rung__0": {"standings": [standing("a", 10, 2.0), standing("b", 10, 3.0)]},
         "rung__1": {"standings": [standing("a", 30, 6.0), standing("b", 35, 9.0)]},
     }
-    first, second = run_costs(decisions(**rungs), outcome(ended("a", epochs=9), dropped=("b",)))
+    first, second = costs_of(decisions(**rungs), outcome(ended("a", epochs=9), dropped=("b",)))
     assert (first.run, first.dropped_at) == ("a", None)
     assert (second.run, second.dropped_at) == ("b", (35, 90))
     # 3.5 epochs of 10 steps, three of them evaluated; at step 10 the evaluation itself was the look
@@ -75,8 +80,59 @@ def test_a_run_that_dropped_out_is_held_against_the_steps_that_it_took() -> None
 def test_trials_of_older_studies_do_not_tell_evaluations_apart() -> None:
     old = {key: TRIED[key] for key in ("start_seconds", "epoch_seconds", "peak_memory_bytes")}
     rung = {"standings": [standing("b", 35, 9.0)]}
-    (found,) = run_costs(decisions(cost__lora=old, rung__0=rung), outcome(dropped=("b",)))
+    (found,) = costs_of(decisions(cost__lora=old, rung__0=rung), outcome(dropped=("b",)))
     assert found.predicted_seconds == pytest.approx(1.0 + 2.0 * 3.5)
+
+
+def test_the_first_run_of_an_arm_makes_the_preflight_that_its_trial_could_not() -> None:
+    tried = {**TRIED, "preflight_seconds": 0.7}
+    tuned = outcome(ended("a", epochs=5), ended("b", epochs=5))
+    assert [one.predicted_seconds for one in costs_of(decisions(cost__lora=tried), tuned)] == [
+        pytest.approx(11.7),
+        11.0,
+    ]
+    rung = {"standings": [standing("c", 10, 2.0), standing("b", 10, 2.0), standing("a", 10, 2.0)]}
+    raced = outcome(ended("a", epochs=5), dropped=("b", "c"))
+    found = costs_of(decisions(cost__lora=tried, rung__0=rung), raced)
+    plain = costs_of(decisions(rung__0=rung), raced)
+    more = {
+        one.run: one.predicted_seconds - other.predicted_seconds
+        for one, other in zip(found, plain, strict=True)
+    }
+    assert more == {"a": 0.0, "b": 0.0, "c": pytest.approx(0.7)}
+
+
+def test_in_the_race_memory_holds_those_that_wait() -> None:
+    more = {
+        "cost__lora": {**TRIED, "waiting_bytes": 30},
+        "cost__full": {**TRIED, "waiting_bytes": 90},
+        "rung__0": {"standings": [standing(run, 10, 2.0) for run in ("a", "b", "c", "x", "y")]},
+    }
+    lora = outcome(ended("a", epochs=9), dropped=("b", "c"))
+    arm = Arm("full", "full", "Full", "candidate", 0, ({},))
+    full = ArmOutcome(
+        arm, lora.admission, [ended("y", epochs=9)], [], dropped=dict(x=lora.dropped["b"])
+    )
+    (first, *_), (last, *_) = (
+        run_costs(decisions(**more), one, [lora, full]) for one in (lora, full)
+    )
+    # of five two go on: beside the first one other, of a middling size
+    assert first.predicted_memory_bytes == 500 + (30 * 3 + 90 * 2) // 5
+    assert last.predicted_memory_bytes == 500 + 30 * 3 + 90
+    alone = costs_of(
+        decisions(**{key: one for key, one in more.items() if "rung" not in key}), lora
+    )
+    assert alone[0].predicted_memory_bytes == 500
+
+
+@pytest.mark.parametrize("waiting", [[], [7], [5, 5, 5], [1, 2, 3, 4, 5, 6, 7, 8, 9]])
+def test_who_runs_last_meets_all_that_wait(waiting: list[int]) -> None:
+    held = held_beside(waiting)
+    assert len(held) == len(waiting)
+    assert held == sorted(held)
+    assert all(0 <= one <= sum(waiting) for one in held)
+    if waiting:
+        assert held[-1] == max(sum(waiting[:-1]), held[0])
 
 
 def test_what_trained_together_has_no_cost_of_its_own() -> None:
@@ -85,20 +141,20 @@ def test_what_trained_together_has_no_cost_of_its_own() -> None:
         "stack__lora": {"together": 2, "runs": ["a", "b"]},
     }
     found = outcome(ended("a", epochs=9, stacked=2), dropped=("b", "c"))
-    assert [one.run for one in run_costs(decisions(**more), found)] == ["c"]
+    assert [one.run for one in costs_of(decisions(**more), found)] == ["c"]
     alone = decisions(**{**more, "stack__lora": {"together": 1, "runs": ["a", "b"]}})
-    assert [one.run for one in run_costs(alone, found)] == ["b", "c"]
+    assert [one.run for one in costs_of(alone, found)] == ["b", "c"]
 
 
 def test_where_nothing_was_predicted_or_the_run_failed_there_is_nothing_to_compare() -> None:
     failed = Outcome("a", "failed", "NaN", {}, {})
-    assert run_costs(decisions(), outcome(failed)) == ()
-    assert run_costs([], outcome(ended("a", epochs=9))) == ()
+    assert costs_of(decisions(), outcome(failed)) == ()
+    assert costs_of([], outcome(ended("a", epochs=9))) == ()
 
 
 def test_a_second_trial_takes_the_place_of_the_first() -> None:
     again = {**TRIED, "epoch_seconds": 4.0}
-    (found,) = run_costs(decisions(**{"cost-again/lora": again}), outcome(ended("a", epochs=5)))
+    (found,) = costs_of(decisions(**{"cost-again/lora": again}), outcome(ended("a", epochs=5)))
     assert found.predicted_seconds == 21.0
 
 

@@ -14,7 +14,7 @@ from regraft.engine.job import Job
 from regraft.features.store import Cache
 from regraft.search.bench import Bench
 from regraft.search.ladder import Ladder
-from regraft.search.trial import Trial, small_job, trial, typical_depth
+from regraft.search.trial import Trial, _held, _Size, small_job, trial, typical_depth
 from regraft.tasks.task import Task
 from small_backbones import WORDS, save_all
 from small_search import around, small_study, write_lora
@@ -47,6 +47,11 @@ def test_a_trial_measures_and_leaves_no_trace(key: str, jobs: dict[str, Job]) ->
     state, labels = torch.get_rng_state(), job.data.labels.copy()
     found = trial(job)
     assert min(found.start_seconds, found.epoch_seconds, found.peak_memory_bytes) > 0
+    total = sum(p.numel() for p in job.backbone.module.parameters())
+    assert 4 * total < found.waiting_bytes < 4 * 3.2 * total
+    # what looks at the start of the head is left to the arm's first run
+    is_left = job.protocol["head"]["start"] in ("probe", "centroid")
+    assert (found.preflight_seconds > 0) is is_left
     assert Trial(**found.to_json()) == found
     assert torch.equal(torch.get_rng_state(), state)
     assert np.array_equal(job.data.labels, labels)
@@ -91,6 +96,35 @@ def test_more_items_cost_more(jobs: dict[str, Job], monkeypatch: pytest.MonkeyPa
     assert once.epoch_seconds == pytest.approx(again.epoch_seconds)
     per_batch = once.epoch_seconds / batches
     assert 1e-3 <= per_batch < 50e-3
+
+
+def test_a_trial_takes_batches_of_the_run_from_the_thinnest_to_the_fullest(
+    tmp_path: Path,
+) -> None:
+    backbone = load_backbone(save_all(tmp_path / "models")["bert"])
+    random = np.random.default_rng(0)
+    texts = [" ".join(random.choice(WORDS, size)) for size in random.integers(1, 30, 400)]
+    task = Task.read((texts, ["yes", "no"] * 200), metric="accuracy", seed=0)
+    bench = Bench(task.development, backbone, Cache(tmp_path / "cache"))
+    protocol = resolve_protocol(load_protocol("full"))
+    job = Job(
+        "run",
+        {**protocol, "fit": {**protocol["fit"], "batch_size": 8}},
+        backbone,
+        bench.run_data(task),
+        0,
+    )
+    small = small_job(job, _Size(6, 40))
+    lengths = job.data.prepared.lengths()
+    whole = np.array(_held(job, lengths))
+    some = np.array(_held(small, lengths))
+    assert len(some) == 6
+    assert set(some.tolist()) <= set(whole.tolist())
+    assert abs(some.mean() / whole.mean() - 1) < 0.1
+    validated = lengths[small.data.rows[small.data.folds[0].validation]]
+    everything = lengths[job.data.rows[job.data.folds[0].validation]]
+    assert len(validated) == 40
+    assert abs(validated.mean() / everything.mean() - 1) < 0.1
 
 
 @pytest.mark.parametrize(

@@ -221,10 +221,18 @@ def _head(job: Job, stage: Stage | None, width: int) -> nn.Module:
 def _solved_start(job: Job, stage: Stage, start: str) -> Head | None:
     if start not in ("probe", "centroid") or job.protocol["backbone"] == "random":
         return None
-    key = (start, stage.train.tobytes(), stage.validation.tobytes())
-    if key not in job.data.solved:
-        job.data.solved[key] = _solve(job, stage, start)
-    return job.data.solved[key]
+    found = job.data.solved.get(_solved_key(stage, start))
+    return keep_solved(job, stage, start, _solve(job, stage, start)) if found is None else found
+
+
+def keep_solved(job: Job, stage: Stage, start: str, head: Head) -> Head:
+    """Keep a head, from which every run on these rows starts; return it."""
+    job.data.solved[_solved_key(stage, start)] = head
+    return head
+
+
+def _solved_key(stage: Stage, start: str) -> tuple[str, bytes, bytes]:
+    return start, stage.train.tobytes(), stage.validation.tobytes()
 
 
 def _solve(job: Job, stage: Stage, start: str) -> Head:

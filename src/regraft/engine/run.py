@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from regraft.config.registry import kind_spec, load
-from regraft.engine.adapted import Adapted, build
+from regraft.engine.adapted import Adapted, build, keep_solved
 from regraft.engine.batches import n_views
 from regraft.engine.fit import DivergedError, Fit, FitResult
 from regraft.engine.job import Job, Stage, fold_stages, refit_stage
@@ -98,6 +98,8 @@ def _predict(job: Job, meter: Meter) -> Generator[Event, str | None, None]:
     for stage in stages:
         data = _predictor_data(job, stage, kind.NEEDS)
         state = kind.fit(spec, data, derive(job.seed, "predictor"))
+        if spec.kind == "linear_probe":
+            keep_solved(job, stage, "probe", (state["weight"], state["bias"]))
         if len(stage.validation):
             logits[stage.validation] = kind.predict(spec, state, data.validation())
     rows = _validated_rows(job)

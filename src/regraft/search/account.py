@@ -160,7 +160,7 @@ def _arm(account: Account, outcome: ArmOutcome) -> ArmEvidence:
         logits=np.stack(logits) if logits else None,
         test_logits=account.final.logits.get(outcome.arm.key),
         test_seconds=account.final.seconds.get(outcome.arm.key),
-        costs=run_costs(account.ledger.decisions.all(account.study), outcome),
+        costs=run_costs(account.ledger.decisions.all(account.study), outcome, account.outcomes),
         movement=_movement(account, outcome),
         preflight=_preflight(account, outcome, "lines", "problems"),
         preflight_warnings=_preflight(account, outcome, "warnings"),

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from regraft.evidence.arm import RunCost
+from regraft.search.halving import kept
 from regraft.search.trial import Trial
 
 if TYPE_CHECKING:
@@ -18,7 +20,9 @@ _MISTIMED = 1.5
 _TELLING_SECONDS = 1.0
 
 
-def run_costs(decisions: Sequence[Decision], outcome: ArmOutcome) -> tuple[RunCost, ...]:
+def run_costs(
+    decisions: Sequence[Decision], outcome: ArmOutcome, outcomes: Sequence[ArmOutcome]
+) -> tuple[RunCost, ...]:
     """Return the costs of an arm's runs, those that dropped out of the race at what they took.
 
     The prediction is that of the arm's trial, for the epochs that a run took. A run that trained
@@ -28,15 +32,15 @@ def run_costs(decisions: Sequence[Decision], outcome: ArmOutcome) -> tuple[RunCo
     Args:
         decisions: Of the study.
         outcome: What became of the arm.
+        outcomes: What became of all arms: in the race their runs hold memory beside this one's.
     """
     by_key = {one.key: one.value for one in decisions}
-    keys = [cost_key(outcome.arm.key, again=again) for again in (True, False)]
-    measured = next((by_key[key] for key in keys if key in by_key), None)
-    if measured is None:
+    tried = _trial(by_key, outcome)
+    if tried is None:
         return ()
-    tried = Trial(**measured)
+    beside, first = _held_beside(by_key, outcomes), _first_run(by_key, outcome)
     ended = [
-        _ended(tried, one.run, one.summary)
+        _ended(tried, one.run, one.summary, beside=beside.get(one.run, 0))
         for one in (*outcome.tuning, *outcome.repetitions[1:])
         if one.status == "done" and one.summary.get("stacked", 1) == 1
     ]
@@ -47,7 +51,24 @@ def run_costs(decisions: Sequence[Decision], outcome: ArmOutcome) -> tuple[RunCo
             seen.setdefault(standing["run"], []).append(standing)
     epochs = outcome.admission.epochs
     runs = [run for run in outcome.dropped if run in alone and run in seen]
-    return (*ended, *(_dropped(tried, seen[run], epochs) for run in runs))
+    costs = (*ended, *(_dropped(tried, seen[run], epochs) for run in runs))
+    return tuple(_with_preflight(one, tried) if one.run == first else one for one in costs)
+
+
+def held_beside(waiting: Sequence[int]) -> list[int]:
+    """Return what the others of a race hold while each runs, given what each holds when it waits.
+
+    To the first comparison they run in turn, and those before one wait; later those that go on.
+
+    Example:
+        >>> held_beside([10, 10, 10, 100])
+        [0, 10, 20, 30]
+    """
+    if not waiting:
+        return []
+    going_on = (kept(len(waiting)) - 1) * sum(waiting) // len(waiting)
+    before = [sum(waiting[:place]) for place in range(len(waiting))]
+    return [max(one, going_on) for one in before]
 
 
 def cost_key(arm: str, *, again: bool) -> str:
@@ -71,12 +92,50 @@ def mistimed(costs: Sequence[RunCost]) -> str:
     return f"{runs} took {ratio:.2g} times as long as trials said: what is left is tried again"
 
 
-def _ended(tried: Trial, run: str, summary: Mapping[str, Any]) -> RunCost:
+def _trial(by_key: Mapping[str, Any], outcome: ArmOutcome) -> Trial | None:
+    """Return the trial by which an arm's runs were predicted."""
+    keys = [cost_key(outcome.arm.key, again=again) for again in (True, False)]
+    measured = next((by_key[key] for key in keys if key in by_key), None)
+    return None if measured is None else Trial(**measured)
+
+
+def _compared(by_key: Mapping[str, Any]) -> list[str]:
+    """Return the runs that were compared first in the race, in their order."""
+    rung = by_key.get("rung/0")
+    return [] if rung is None else [one["run"] for one in rung["standings"]]
+
+
+def _runs(outcome: ArmOutcome) -> list[str]:
+    return [*(one.run for one in outcome.tuning), *outcome.dropped]
+
+
+def _first_run(by_key: Mapping[str, Any], outcome: ArmOutcome) -> str | None:
+    """Return the run of an arm that ran before all others, if any did."""
+    own = _runs(outcome)
+    raced = [run for run in _compared(by_key) if run in own]
+    return next(iter([*raced, *own]), None)
+
+
+def _held_beside(by_key: Mapping[str, Any], outcomes: Sequence[ArmOutcome]) -> dict[str, int]:
+    """Return, by run of the race, what the others hold while it is on."""
+    waiting = dict[str, int]()
+    for outcome in outcomes:
+        tried = _trial(by_key, outcome)
+        waiting |= dict.fromkeys(_runs(outcome), 0 if tried is None else tried.waiting_bytes)
+    raced = [run for run in _compared(by_key) if run in waiting]
+    return dict(zip(raced, held_beside([waiting[run] for run in raced]), strict=True))
+
+
+def _with_preflight(cost: RunCost, tried: Trial) -> RunCost:
+    return replace(cost, predicted_seconds=cost.predicted_seconds + tried.preflight_seconds)
+
+
+def _ended(tried: Trial, run: str, summary: Mapping[str, Any], *, beside: int) -> RunCost:
     return RunCost(
         run=run,
         predicted_seconds=tried.seconds_of(summary["stages"]),
         seconds=float(summary["seconds"]),
-        predicted_memory_bytes=tried.peak_memory_bytes,
+        predicted_memory_bytes=tried.peak_memory_bytes + beside,
         peak_memory_bytes=int(summary["peak_memory_bytes"]),
     )
 

@@ -243,11 +243,13 @@ class Ladder:
 
         def pace() -> dict[str, Any]:
             decisions = ledger.decisions.all(study)
-            runs = [cost for one in self.outcomes for cost in run_costs(decisions, one)]
+            runs = [
+                cost for one in self.outcomes for cost in run_costs(decisions, one, self.outcomes)
+            ]
             why = mistimed(runs)
             return {"again": bool(why), "reason": why or "what ran does not belie the trials"}
 
-        if ledger.decisions.decide(study, "pace", pace)["again"]:
+        if ledger.decisions.decide(study, "pace", pace).get("again"):  # not asked by older versions
             trained = [arm for arm in candidates if arm.is_trained]
             self._costs |= {arm.key: self.cost(arm, again=True) for arm in trained}
 

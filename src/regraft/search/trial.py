@@ -14,11 +14,10 @@ from regraft.config.protocol import depth_index
 from regraft.config.registry import kind_spec, load
 from regraft.engine.batches import Loader, epoch_batches
 from regraft.engine.run import execute
-from regraft.events import Done, Epoch, Evaluation, Preflight, Step
+from regraft.events import Done, Epoch, Evaluation, Preflight, Started, Step
 from regraft.features.passes import cached_batches
 from regraft.features.views import ViewInputs
 from regraft.search.arms import lowest_trained_depth, with_fit
-from regraft.seeds import numpy_generator
 from regraft.tasks.splits import Fold
 
 if TYPE_CHECKING:
@@ -35,9 +34,15 @@ class _Size(NamedTuple):
     validated: int
 
 
-_FEW, _MANY = _Size(4, 32), _Size(24, 256)
+_FEW = _Size(4, 32)
+_TIMED_SECONDS = 1.2
+"""Steps are timed for so long, but no more of them than `_MOST_STEPS`."""
+_MOST_STEPS = 24
 _SHORT_SECONDS = 0.05
-"""Of a step: many of them take a second or two."""
+"""Of a step: an evaluation is then as short, and timed on more items."""
+_VALIDATED, _VALIDATED_IF_SHORT = 64, 256
+_STRETCHES = 4
+_VALUE_BYTES = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,11 +50,14 @@ class Trial:
     """What a run of one fit costs.
 
     Attributes:
-        start_seconds: Of building it; pre-flight is made once for all runs of an arm.
+        start_seconds: Of building it, and what its first step takes beyond another.
         epoch_seconds: One pass over the training items, one evaluation.
         peak_memory_bytes: Most memory of the process, or of the device.
         evaluation_seconds: Of an epoch, what its evaluation takes.
         n_validated: Items that an evaluation passes.
+        preflight_seconds: Of the pre-flight that the arm's first run will make for all; 0 where the
+            trial has made it.
+        waiting_bytes: What a run holds while others are on: its model and the optimiser's moments.
     """
 
     start_seconds: float
@@ -57,6 +65,8 @@ class Trial:
     peak_memory_bytes: int
     evaluation_seconds: float = 0.0
     n_validated: int = 0
+    preflight_seconds: float = 0.0
+    waiting_bytes: int = 0
 
     def to_json(self) -> dict[str, Any]:
         """Return the plain form that the ledger keeps."""
@@ -88,21 +98,24 @@ class Trial:
 def trial(job: Job) -> Trial:
     """Run a few steps and one evaluation of a job on a few of its items.
 
-    Seconds are scaled to all items by what a batch holds, padding included. Where steps are short
-    more are taken: what a step costs beside its items, and what else the machine does just then,
-    would else be most of it. Under gradual unfreezing the time is that of as many open blocks as an
-    epoch has in the mean, the memory that of all. A run that fails here fails in the study too,
-    with its reason: it costs nothing.
+    The batches are some of the run's own, from its thinnest to its fullest; seconds are scaled to
+    all by what a batch holds, padding included. Where steps are short more are taken: what else the
+    machine does just then would else be most of it. Under gradual unfreezing the time is that of as
+    many open blocks as an epoch has in the mean, the memory that of all. A run that fails here
+    fails in the study too, with its reason: it costs nothing.
     """
     size = _FEW
     found, step = _tried(job, size)
-    if 0.0 < step < _SHORT_SECONDS:
-        size = _MANY
-        found, _ = _tried(job, size)
+    if step and (steps := min(_MOST_STEPS, int(_TIMED_SECONDS / step))) > size.steps:
+        validated = _VALIDATED_IF_SHORT if step < _SHORT_SECONDS else _VALIDATED
+        size = _Size(steps, validated)
+        more, _ = _tried(job, size)
+        found = replace(more, preflight_seconds=found.preflight_seconds)
     if found.epoch_seconds and (depth := typical_depth(job.protocol, job.backbone.n_blocks)):
         train = {**job.protocol["train"], "from_depth": depth, "stem": False}
         typical, _ = _tried(replace(job, protocol={**job.protocol, "train": train}), size)
-        return replace(typical, peak_memory_bytes=found.peak_memory_bytes)
+        whole = ("peak_memory_bytes", "waiting_bytes", "preflight_seconds")
+        return replace(typical, **{name: getattr(found, name) for name in whole})
     return found
 
 
@@ -131,12 +144,15 @@ def _tried(job: Job, size: _Size) -> tuple[Trial, float]:
     small, seconds, evaluation = small_job(job, size), list[float](), 0.0
     lowest = lowest_trained_depth(small.protocol, job.backbone.n_blocks)
     Loader(small).source(lowest, epoch=0)  # the time of what is kept is not the run's
-    start, peak, began = 0.0, 0, time.perf_counter()
+    start, preflight, peak, waiting, began = 0.0, 0.0, 0, 0, time.perf_counter()
     before = began
     for event in execute(small):
         now = time.perf_counter()
-        if isinstance(event, Preflight):
-            began = now  # it is made once for all runs of an arm, and was just now
+        if isinstance(event, Started):
+            before = now
+            waiting = _VALUE_BYTES * (event.parameters_total + 2 * event.parameters_trained)
+        elif isinstance(event, Preflight):
+            preflight, began = now - before, now  # one for all runs of an arm
         elif isinstance(event, Step):
             start = start or now - began - event.seconds
             seconds.append(event.seconds)
@@ -149,22 +165,32 @@ def _tried(job: Job, size: _Size) -> tuple[Trial, float]:
     if not seconds:
         return Trial(0.0, 0.0, 0), 0.0
     lengths = job.data.prepared.lengths()
-    rates = [s / h for s, h in zip(seconds, _held(small, lengths), strict=True)]
-    train = float(np.median(rates[1:] or rates)) * sum(_held(job, lengths))
+    held, later = _held(small, lengths), slice(1 if len(seconds) > 1 else 0, None)
+    rate = sum(seconds[later]) / sum(held[later])
+    start += max(0.0, seconds[0] - rate * held[0])  # memory for what the optimiser keeps
+    train = rate * sum(_held(job, lengths))
     few, all_ = (_validated(one, lengths) for one in (small, job))
     evaluation *= all_ / max(few, 1.0)
     n_validated = len(job.data.folds[0].validation) if job.data.folds else 0
-    found = Trial(start, train + evaluation, peak, evaluation, n_validated)
-    return found, float(np.median(seconds[1:] or seconds))
+    is_left = small.protocol["head"] != job.protocol["head"]  # the head's start is looked at too
+    found = Trial(
+        start_seconds=start,
+        epoch_seconds=train + evaluation,
+        peak_memory_bytes=peak,
+        evaluation_seconds=evaluation,
+        n_validated=n_validated,
+        preflight_seconds=preflight if is_left else 0.0,
+        waiting_bytes=waiting,
+    )
+    return found, float(np.mean(seconds[later]))
 
 
 def small_job(job: Job, size: _Size = _FEW) -> Job:
     """Return the job on a few of its items, its head not solved, its prefix of these alone."""
-    data, batch_size = job.data, int(job.protocol["fit"]["batch_size"])
-    folds = data.folds or (Fold(np.arange(len(data.labels)), np.empty(0, np.int64)),)
-    generator = numpy_generator(job.seed, "trial")
-    train = generator.permutation(folds[0].train)[: size.steps * batch_size]
-    validation = generator.permutation(folds[0].validation)[: size.validated]
+    data, lengths = job.data, job.data.prepared.lengths()[job.data.rows]
+    batches = sorted(_batches(job, lengths), key=lambda rows: lengths[rows].max())
+    train = np.concatenate([batches[i] for i in _spread(len(batches), size.steps)])
+    validation = _stretches(data.folds[0].validation if data.folds else train[:0], lengths, size)
     chosen = np.concatenate([train, validation])
     fold = Fold(np.arange(len(train)), np.arange(len(train), len(chosen)))
     protocol = {**with_fit(job.protocol, epochs=1), "unfreeze": None}  # all that it will open
@@ -214,19 +240,44 @@ class _Prefix:
         return np.array([self._kept[i].size for i in range(len(self._kept))])
 
 
-def _held(job: Job, lengths: np.ndarray[Any, Any]) -> list[float]:
-    """Return what each batch of an epoch holds: its items times the longest of them."""
+def _batches(job: Job, lengths: np.ndarray[Any, Any]) -> list[np.ndarray[Any, Any]]:
+    """Return the batches of the first epoch, given the length of each item of the run."""
     data = job.data
-    train = data.folds[0].train if data.folds else np.arange(len(data.labels))
-    own = lengths[data.rows]
-    batches = epoch_batches(
-        train,
+    return epoch_batches(
+        data.folds[0].train if data.folds else np.arange(len(data.labels)),
         size=int(job.protocol["fit"]["batch_size"]),
         seed=job.seed,
         draw=("fit", 0),
-        lengths=own if len(own) and own.min() < own.max() else None,
+        lengths=lengths if len(lengths) and lengths.min() < lengths.max() else None,
     )
-    return [float(len(rows) * own[rows].max()) for rows in batches]
+
+
+def _spread(n: int, k: int) -> list[int]:
+    """Return k of n places, or all, evenly spread.
+
+    Example:
+        >>> _spread(9, 3), _spread(2, 4)
+        ([1, 4, 7], [0, 1])
+    """
+    return list(range(n)) if k >= n else [(2 * i + 1) * n // (2 * k) for i in range(k)]
+
+
+def _stretches(
+    rows: np.ndarray[Any, Any], lengths: np.ndarray[Any, Any], size: _Size
+) -> np.ndarray[Any, Any]:
+    """Return some rows, in stretches of a like length, as evaluation batches them."""
+    if len(rows) <= size.validated:
+        return rows
+    by_length = rows[np.argsort(lengths[rows], kind="stable")]
+    each = size.validated // _STRETCHES
+    parts = np.array_split(by_length, _STRETCHES)
+    return np.concatenate([one[(len(one) - each) // 2 :][:each] for one in parts])
+
+
+def _held(job: Job, lengths: np.ndarray[Any, Any]) -> list[float]:
+    """Return what each batch of an epoch holds: its items times the longest of them."""
+    own = lengths[job.data.rows]
+    return [float(len(rows) * own[rows].max()) for rows in _batches(job, own)]
 
 
 def _validated(job: Job, lengths: np.ndarray[Any, Any]) -> float:
