@@ -168,15 +168,18 @@ def test_a_bench_keeps_what_is_expected_of_a_pass_that_is_needed_anyway(
     assert len(list(tmp_path.glob("*.arrays"))) == 4  # prepared, features, two prefixes
 
 
-def test_no_more_is_kept_of_a_pass_than_fits(
-    backbones: dict[str, Backbone], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from regraft.search import bench as module
+def prefix_bytes(backbone: Backbone, items: Items, folder: Path) -> int:
+    """Return the bytes of one prefix of the small BERT, every text as long as the longest."""
+    lengths = prepare_inputs(Cache(folder), backbone.preprocess, items).lengths()
+    return N * int(lengths.max()) * backbone.width * 4
 
-    items = some_items("text")
-    bench = Bench(items, backbones["bert"], Cache(tmp_path))
-    longest = int(bench.prepared.lengths().max())
-    monkeypatch.setattr(module, "PREFIX_BYTES", 2 * N * longest * 16 * 4)
+
+def test_no_more_is_kept_of_a_pass_than_a_quarter_of_the_caches_budget(
+    backbones: dict[str, Backbone], tmp_path: Path
+) -> None:
+    items, backbone = some_items("text"), backbones["bert"]
+    one = prefix_bytes(backbone, items, tmp_path)
+    bench = Bench(items, backbone, Cache(tmp_path, most_bytes=4 * 2 * one))
     bench.expect([2, 0, 1])
     assert len(bench.features) == N
     entries = len(list(tmp_path.glob("*.arrays")))
@@ -188,11 +191,21 @@ def test_no_more_is_kept_of_a_pass_than_fits(
     assert len(list(tmp_path.glob("*.arrays"))) == entries + 1
 
 
-def test_the_features_are_what_is_kept_beyond_the_last_block_by_one_pass(
-    backbones: dict[str, Backbone], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("lacking", "is_kept"), [(0, True), (1, False)])
+def test_a_prefix_is_kept_up_to_a_quarter_of_the_caches_budget(
+    backbones: dict[str, Backbone], tmp_path: Path, lacking: int, is_kept: bool
 ) -> None:
-    from regraft.search import bench as module
+    items, backbone = some_items("text"), backbones["bert"]
+    most = 4 * prefix_bytes(backbone, items, tmp_path) - lacking
+    bench = Bench(items, backbone, Cache(tmp_path, most_bytes=most))
+    entries = len(list(tmp_path.glob("*.arrays")))
+    assert (bench.prefix(1) is not None) == is_kept
+    assert len(list(tmp_path.glob("*.arrays"))) == entries + is_kept
 
+
+def test_the_features_are_what_is_kept_beyond_the_last_block_by_one_pass(
+    backbones: dict[str, Backbone], tmp_path: Path
+) -> None:
     backbone = backbones["bert"].copy()
     bench = Bench(some_items("text"), backbone, Cache(tmp_path))
     bench.expect([2])
@@ -202,8 +215,7 @@ def test_the_features_are_what_is_kept_beyond_the_last_block_by_one_pass(
     assert np.array_equal(np.stack(kept.gather(range(N))), bench.features)
     assert bench.prefix(2) is not None
     assert not any(counts)
-    monkeypatch.setattr(module, "PREFIX_BYTES", 1)
-    other = Bench(some_items("text"), backbone, Cache(tmp_path))
+    other = Bench(some_items("text"), backbone, Cache(tmp_path / "other", most_bytes=1))
     assert other.prefix(backbone.n_blocks) is not None  # every solved head reads them anyway
 
 

@@ -16,12 +16,14 @@ import tempfile
 import time
 import zlib
 from contextlib import ExitStack, closing, contextmanager, suppress
+from functools import cached_property
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Protocol, final
 
 import numpy as np
 
 from regraft.errors import LedgerError, ShapeError
+from regraft.features.budget import files_in, make_room, share_of_disk
 from regraft.features.mapped import file_of, give_back
 from regraft.hashing import digest_json
 
@@ -33,8 +35,6 @@ if TYPE_CHECKING:
 
 _FORMAT = 2
 _TAIL = 41  # two numbers of 20 characters and a line's end
-_MOST_BYTES = 20 << 30
-_SHARE_OF_DISK = 0.2
 _HELD_BYTES = 64 << 20
 """Copied between two times that a store gives pages back: an epoch would else hold all of it."""
 
@@ -106,7 +106,9 @@ class Cache:
     """A folder of stored arrays. It may be deleted at any time: what is missing is built again.
 
     When an entry is added and all are larger than the budget, those that were opened longest ago
-    go. Who has one open, in this process or another, can read on: the file is gone with the last.
+    go. Who has one open, in this process or another, can read on: the file has lost its name, but
+    keeps its place on the disk until the last lets go, and is not counted. A study lets go of what
+    it has read when it ends; until then it can take more of the disk than the budget.
     """
 
     def __init__(self, root: Path, *, most_bytes: int | None = None) -> None:
@@ -117,7 +119,17 @@ class Cache:
             most_bytes: Budget of all entries; None is a fifth of the disk's free space (what the
                 entries take counts as free), 20 GiB at most.
         """
-        self._root, self._most_bytes = root, most_bytes
+        self._root, self._given = root, most_bytes
+
+    @cached_property
+    def most_bytes(self) -> int:
+        """The budget of all entries, as it was when this was first asked.
+
+        Where it is not given it falls while other things fill the disk. What goes by this, such as
+        whether a prefix is kept, does not change with it in the middle of a study; how many entries
+        stay does, by the budget as it is when one is added.
+        """
+        return self._budget()
 
     def array_store(
         self,
@@ -165,7 +177,7 @@ class Cache:
         if missing:
             built = self._build([(paths[i], keys[i]) for i in missing], n, produce(missing))
             found |= zip(missing, built, strict=True)
-            self._make_room(keep=paths[missing[-1]])
+            make_room(self._root, most_bytes=self._budget(), keep=paths[missing[-1]])
         return [store for store in found.values() if store is not None]
 
     def holds(self, key: dict[str, Any], n: int) -> bool:
@@ -186,7 +198,10 @@ class Cache:
 
     def size_bytes(self) -> int:
         """Return the bytes of all entries."""
-        return sum(size for _, size, _ in self._files("*"))
+        return sum(size for _, size, _ in files_in(self._root, "*"))
+
+    def _budget(self) -> int:
+        return share_of_disk(self._root) if self._given is None else self._given
 
     def _path(self, key: dict[str, Any]) -> Path:
         return self._root / f"{digest_json(key)[:32]}.arrays"
@@ -224,30 +239,6 @@ class Cache:
                 for writer, (path, _) in zip(writers, entries, strict=True):
                     writer.path.replace(path)
             return built
-
-    def _make_room(self, *, keep: Path) -> None:
-        """Delete what was opened longest ago until the entries fit in the budget."""
-        entries = sorted(self._files("*.arrays"))
-        total = sum(size for _, size, _ in entries)
-        most = self._most_bytes
-        if most is None:
-            free = shutil.disk_usage(self._root).free + total
-            most = min(_MOST_BYTES, int(_SHARE_OF_DISK * free))
-        for _, size, path in entries:
-            if total <= most:
-                return
-            if path != keep:
-                path.unlink(missing_ok=True)
-                total -= size
-
-    def _files(self, pattern: str) -> list[tuple[int, int, Path]]:
-        """Return when each file was opened last (ns), its bytes, its path; one may go meanwhile."""
-        found = []
-        for path in self._root.glob(pattern):
-            with suppress(FileNotFoundError):
-                status = path.stat()
-                found.append((status.st_atime_ns, status.st_size, path))
-        return found
 
     def _sweep(self) -> None:
         """Delete what processes that were killed left half-written.

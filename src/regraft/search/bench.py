@@ -33,11 +33,12 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-PREFIX_BYTES = 2 << 30
-"""Largest prefix kept on disk for one depth, or prefixes of all views of a protocol; above it a run
-computes its prefix at each step.
+_SHARE_OF_CACHE = 0.25
+"""Largest part of the cache's budget that the prefix of one depth may take, or the prefixes of all
+views of a protocol; above it a run computes its prefix at each step.
 
-What is kept of the pass for the features is no more than this for all depths together.
+What is kept of the pass for the features is no more than this for all depths together. A quarter
+leaves room for inputs, features and other depths: a prefix that drives these out costs their pass.
 """
 
 _Found = ArrayStore | str | None
@@ -160,11 +161,16 @@ class Bench:
             self._view_prefixes[key] = _tried(lambda: self._keep_view(rows, depth, view), depth)
         return _opened(self._view_prefixes[key])
 
+    @property
+    def _most_bytes(self) -> float:
+        """Bytes of what is kept together."""
+        return _SHARE_OF_CACHE * self._cache.most_bytes
+
     def _keep_prefix(self, depth: int) -> ArrayStore | None:
         if depth == self.backbone.n_blocks:
             _ = self.features  # the pass for them keeps what else is expected
             return _opened(self._prefixes[depth])
-        if self._prefix_bytes([depth])[0] > PREFIX_BYTES:
+        if self._prefix_bytes([depth])[0] > self._most_bytes:
             return None
         return prefix_activations(
             self._cache,
@@ -177,7 +183,7 @@ class Bench:
 
     def _keep_view(self, rows: np.ndarray[Any, Any], depth: int, view: View) -> ArrayStore | None:
         share = len(rows) / len(self.items)
-        if self._prefix_bytes([depth])[0] * share * view.of > PREFIX_BYTES:
+        if self._prefix_bytes([depth])[0] * share * view.of > self._most_bytes:
             return None
         return prefix_activations(
             self._cache,
@@ -208,7 +214,7 @@ class Bench:
         if not depths or not len(self.items):
             return []
         total = np.cumsum(self._prefix_bytes(depths))
-        return depths[: int((total <= PREFIX_BYTES).sum())]
+        return depths[: int((total <= self._most_bytes).sum())]
 
     def _prefix_bytes(self, depths: Sequence[int]) -> list[int]:
         """Return the size of each whole prefix, judged by the longest item."""
