@@ -1,4 +1,4 @@
-"""The verbs beside `run`: inspect, plan, verify, compare, predict, clean, doctor."""
+"""The verbs beside `run` and `plan`: inspect, verify, compare, predict, clean, doctor."""
 
 from __future__ import annotations
 
@@ -18,17 +18,15 @@ from regraft.config.study import IN_MEMORY, StudySpec
 from regraft.deploy.predictor import GraftPredictor
 from regraft.engine.fit import FINISH
 from regraft.engine.run import execute
-from regraft.errors import BackboneError, BudgetError, ConfigError, LedgerError, ResumeError
+from regraft.errors import BackboneError, ConfigError, LedgerError, ResumeError
 from regraft.events import Checkpoint, Done, Failed
 from regraft.evidence.side_by_side import TableOptions, compare_recorded, compare_table
 from regraft.evidence.task_card import task_card
 from regraft.features.store import Cache
 from regraft.ledger.ledger import Ledger
-from regraft.search.advisor import Admission, order, purse_of
 from regraft.search.bench import Bench
 from regraft.search.clock import Clock
 from regraft.search.drive import adjustments, as_recorded, was_ended_at
-from regraft.search.holding_up import seconds_per_item, slowest_pass
 from regraft.search.ladder import Ladder
 from regraft.study import Study
 from regraft.tasks.inputs import read_inputs
@@ -39,8 +37,6 @@ if TYPE_CHECKING:
     from regraft.engine.job import Job
     from regraft.events import Event
     from regraft.ledger.runs import RunRow
-    from regraft.search.arms import Arm
-    from regraft.search.costs import CostModel
     from regraft.tasks.items import Items
     from regraft.tasks.task import Task
 
@@ -70,70 +66,6 @@ def inspect_data(
     loaded = load_backbone(backbone, trust_remote_code=trust_remote_code)
     bench = Bench(task.development, loaded, cache)
     return task_card(task, features=bench.features, n_seeds=n_seeds)
-
-
-def plan_study(study: Study) -> list[dict[str, Any]]:
-    """Return what the ladder would do: for each arm whether it runs, why, and at what cost.
-
-    A forward pass and a few steps of every arm are measured (and kept for the study itself).
-    """
-    study.register()
-    budget = study.spec.budget
-    ladder = Ladder(study.surroundings(Clock(study.ledger, study.id, budget)), study.task)
-    costs = {arm.key: ladder.cost(arm) for arm in study.arms}
-    purse = purse_of(
-        study.arms,
-        budget=budget,
-        raced=len(study.task.folds) == 1,
-        more_follows=bool(study.spec.label_budgets or study.spec.robustness),
-        seeds=study.spec.seeds,
-    )
-    remaining = budget
-    rows: list[dict[str, Any]] = []
-    for arm in order(study.arms, costs):
-        try:
-            terms = purse.terms(arm, costs[arm.key], remaining=remaining)
-        except BudgetError as error:
-            terms = Admission(False, str(error))
-        seconds = purse.take(arm, terms, costs[arm.key])
-        remaining -= 0.0 if purse.races(arm) else seconds
-        rows.append(_plan_row(arm, terms, seconds, costs[arm.key]))
-    return rows + _plan_beyond(study)
-
-
-def _plan_beyond(study: Study) -> list[dict[str, Any]]:
-    """Return what is planned after the ladder: corrupted inputs, predicted by three arms."""
-    spec, inputs = study.spec.robustness, study.pool.sealed.inputs
-    if spec is None or not len(inputs):
-        return []
-    n, passes = min(spec.items, len(inputs)), study.spec.seeds + 2
-    forward = slowest_pass(study.ledger, study.id)
-    one = seconds_per_item(spec, inputs.subset([0]), forward_seconds=forward, passes=passes)
-    return [
-        {
-            "protocol": "robustness",
-            "title": "Corrupted inputs, outliers",
-            "role": "evidence",
-            "runs": True,
-            "learning_rates": 0,
-            "seconds": n * one,
-            "peak_memory_bytes": None,
-            "reason": f"{n} sealed items, by the winner and two controls; fewer if the budget ends",
-        }
-    ]
-
-
-def _plan_row(arm: Arm, terms: Admission, seconds: float, cost: CostModel) -> dict[str, Any]:
-    return {
-        "protocol": arm.key,
-        "title": arm.title,
-        "role": arm.role,
-        "runs": terms.admitted,
-        "learning_rates": terms.n_rates if terms.admitted else 0,
-        "seconds": seconds,
-        "peak_memory_bytes": cost.peak_memory_bytes or None,
-        "reason": terms.reason,
-    }
 
 
 @dataclass(frozen=True, slots=True)

@@ -316,6 +316,18 @@ def test_a_plan_trains_nothing(finished: Finished, regraft: Regraft, tmp_path: P
         "scratch",
         "small-lora",
     }
+    for row in rows:
+        assert len(row["each"]) == row["learning_rates"]
+        assert all(run["seconds"] > 0 for run in row["each"])
+    lora = next(row for row in rows if row["protocol"] == "small-lora")
+    rates = [run["rate"] for run in lora["each"]]
+    assert rates == sorted(set(rates))
+    assert len(rates) == 3
+    peaks = [run["peak_memory_bytes"] for run in lora["each"]]
+    assert peaks == sorted(peaks)  # who runs later meets those that wait
+    assert 0 < peaks[0] < peaks[-1] == lora["peak_memory_bytes"]
+    # two of three drop out after a third of their steps
+    assert lora["seconds"] < sum(run["seconds"] for run in lora["each"])
     ledger = Ledger.open(tmp_path / "other")
     (study,) = ledger.studies.all()
     assert ledger.runs.of(study.id) == []
@@ -328,6 +340,9 @@ def test_a_plan_trains_nothing(finished: Finished, regraft: Regraft, tmp_path: P
     least = number(shows["differences"][0]["difference"])
     assert f"Least difference that shows: {least} at .600" in table
     assert "control: always" in table
+    whole = regraft("plan", finished.study, "--home", tmp_path / "other").out
+    runs = whole.partition("a run to its end")[2]
+    assert all(f"{rate:g}" in runs for rate in rates)
 
 
 def test_data_are_inspected_with_and_without_a_backbone(regraft: Regraft, tmp_path: Path) -> None:

@@ -128,14 +128,18 @@ def plan(
 ) -> None:
     """Say what a study would run, why, and at what cost; train nothing.
 
+    A few steps of every arm are measured. Of an arm it tells what its runs are expected to take
+    together when most of them drop out of the race, of every run what it takes to its end, and its
+    peak memory, with the candidates that wait beside it.
+
     `regraft run` with the same options is the same study, and takes over what was measured.
 
     Example: regraft plan study.yaml
     """
     from regraft.evidence.task_card import detectable
+    from regraft.planning import plan_study
     from regraft.report.facts import detectable_fact
     from regraft.terminal import table
-    from regraft.verbs import plan_study
 
     study = study_of(locals())
     shows = detectable(len(study.pool.sealed), n_seeds=study.spec.seeds)
@@ -145,6 +149,8 @@ def plan(
         return
     heads = ("protocol", "rates", "about", "memory", "why")
     out.print(table("Plan", heads, (_plan_cells(row) for row in rows)))
+    heads = ("a run to its end", "rate", "epochs", "about", "memory")
+    out.print(table("Runs", heads, (cells for row in rows for cells in _run_cells(row))))
     if (fact := detectable_fact(shows)) is not None:
         say(f"{fact.name}: {fact.value} ({fact.note})")
 
@@ -158,6 +164,23 @@ def _plan_cells(row: dict[str, Any]) -> tuple[str, ...]:
         return (row["title"], "skip", "", "", row["reason"])
     rates, memory = row["learning_rates"] or "", size(row["peak_memory_bytes"])
     return (row["title"], str(rates), duration(row["seconds"]), memory, row["reason"])
+
+
+def _run_cells(row: dict[str, Any]) -> list[tuple[str, ...]]:
+    """Return what the plan shows of the runs of one row."""
+    from regraft.report.words import size
+    from regraft.terminal import duration
+
+    return [
+        (
+            row["title"],
+            "" if one["rate"] is None else f"{one['rate']:g}",
+            "" if one["epochs"] is None else str(one["epochs"]),
+            duration(one["seconds"]),
+            size(one["peak_memory_bytes"]),
+        )
+        for one in row["each"]
+    ]
 
 
 def inspect(

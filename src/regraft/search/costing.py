@@ -50,6 +50,8 @@ def arm_cost(around: Surroundings, arm: Arm, job: Job, *, again: bool = False) -
         n_train=len(data.labels) - (n_validated if len(data.folds) == 1 else 0),
         n_folds=len(data.folds),
         n_blocks=bench.backbone.n_blocks,
+        preflight_seconds=tried.preflight_seconds,
+        waiting_bytes=tried.waiting_bytes,
     )
 
 

@@ -35,10 +35,12 @@ class CostModel:
         feature_pass: Seconds of the one pass that computes everybody's features.
         start_seconds: Of a run before its first step.
         epoch_seconds: Of one pass over the training items and the evaluation after it.
-        peak_memory_bytes: Most memory of a run.
+        peak_memory_bytes: Most memory of a run that has the process for itself.
         n_train: Items that train.
         n_folds: Folds of cross-validation, 1 for a hold-out, 0 without validation.
         n_blocks: Blocks of the backbone.
+        preflight_seconds: Of the pre-flight that the first of the arm's runs makes.
+        waiting_bytes: What a run holds while others are on.
     """
 
     feature_pass: float
@@ -48,6 +50,8 @@ class CostModel:
     n_train: int
     n_folds: int
     n_blocks: int
+    preflight_seconds: float = 0.0
+    waiting_bytes: int = 0
 
     @property
     def fits(self) -> int:

@@ -61,8 +61,8 @@ def held_beside(waiting: Sequence[int]) -> list[int]:
     To the first comparison they run in turn, and those before one wait; later those that go on.
 
     Example:
-        >>> held_beside([10, 10, 10, 100])
-        [0, 10, 20, 30]
+        >>> held_beside([10, 10, 10])
+        [0, 10, 20]
     """
     if not waiting:
         return []
