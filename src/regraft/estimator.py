@@ -36,7 +36,7 @@ from regraft.ledger.ledger import Ledger
 from regraft.ledger.tensors import pack, unpack
 from regraft.search.advisor import Admission
 from regraft.search.arms import Arm, with_enough_steps
-from regraft.search.bench import Bench
+from regraft.search.bench import Bench, study_benches
 from regraft.search.clock import Clock
 from regraft.search.ladder import Ladder
 from regraft.search.outcomes import ArmOutcome
@@ -284,7 +284,9 @@ class _Fit:
 
     def _driven(self, ledger: Ledger, study: str) -> Graft:
         device = choose_device()
-        bench = Bench(self.task.development, self.encoder, Cache(ledger.home / "cache"))
+        (bench,) = study_benches(
+            ledger, study, self.task.development, [self.encoder], Cache(ledger.home / "cache")
+        )
         clock = Clock(ledger, study, _NO_LIMIT)
         precision = choose_precision("auto", device)
         around = Surroundings(ledger, study, [bench], clock, self.spec.seed, precision, device)

@@ -27,7 +27,7 @@ from regraft.report.card import card_markdown
 from regraft.report.page import write_report
 from regraft.search.account import Account, evidence_of
 from regraft.search.arms import Arm, check_depths, check_kinds, study_arms
-from regraft.search.bench import Bench
+from regraft.search.bench import study_benches
 from regraft.search.beyond import Asides, predict_beyond, read_asides
 from regraft.search.clock import Clock
 from regraft.search.final import final_evaluation, finalists, weights_of_finalists
@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from regraft.backbones.backbone import Backbone as Encoder
     from regraft.events import Event
     from regraft.evidence.verdict import Verdict
+    from regraft.search.bench import Bench
     from regraft.tasks.items import Items
 
 
@@ -298,7 +299,7 @@ class Study:
                 self.ledger,
                 study,
                 task=self.pool,
-                benches=self._benches(inputs),
+                benches=self._benches(inputs, study),
                 finalists=scored,
                 budget_runs=budget_runs,
                 beyond=predict_beyond(around, self.asides, self.task, inputs, scored, verdict),
@@ -323,7 +324,7 @@ class Study:
     def surroundings(self, clock: Clock) -> Surroundings:
         """Return what every run of the study shares; features and prefixes are computed once."""
         device = choose_device()
-        benches = self._benches(self.pool.development)
+        benches = self._benches(self.pool.development, clock.study)
         asked = self.spec.precision
         precision = study_precision(
             self.ledger, self.id, benches, self.task, asked=asked, device=device
@@ -340,9 +341,9 @@ class Study:
             memory_bytes=self._sitting.memory_bytes or share_of_free(device),
         )
 
-    def _benches(self, items: Items) -> list[Bench]:
+    def _benches(self, items: Items, study: str) -> list[Bench]:
         cache = Cache(self.ledger.home / "cache", most_bytes=self._sitting.cache_bytes)
-        return [Bench(items, backbone, cache) for backbone in self.backbones]
+        return study_benches(self.ledger, study, items, self.backbones, cache)
 
     def _budget_runs(
         self, ladder: Ladder, around: Surroundings

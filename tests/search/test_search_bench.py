@@ -14,8 +14,10 @@ from regraft.engine.run import execute
 from regraft.events import Done
 from regraft.features.store import Cache
 from regraft.search.bench import Bench
+from regraft.study import Sitting
 from regraft.tasks.task import Task
 from small_backbones import save_plain
+from small_search import around, small_study
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -72,6 +74,16 @@ def test_a_run_computes_at_each_step_what_takes_more_than_a_quarter_of_the_cache
     assert kept.summary["activations"] == cached
     assert whole.summary["activations"] == computed + TOO_LARGE
     assert np.allclose(kept.arrays["logits"], whole.arrays["logits"], rtol=0, atol=1e-5)
+
+
+def test_a_later_sitting_keeps_what_the_first_one_kept(tmp_path: Path) -> None:
+    study = small_study(tmp_path, ["linear-probe"])
+    for cache_bytes in (1000, None):
+        study._sitting = Sitting(cache_bytes=cache_bytes)
+        (bench,) = around(study).benches
+        assert bench.prefix(DEPTH) is None
+    alone = Bench(bench.items, bench.backbone, Cache(tmp_path / "cache"))
+    assert alone.prefix(DEPTH) is not None
 
 
 def test_what_fits_is_told_by_the_budget_as_it_was_when_the_cache_was_first_asked(

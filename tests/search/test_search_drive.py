@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Generator
 
     from regraft.events import Event
+    from regraft.ledger.decisions import Decision
     from regraft.search.surroundings import Surroundings
     from regraft.study import Study
 
@@ -35,6 +36,11 @@ def arm_of(study: Study, key: str = "small-lora") -> ArmOutcome:
     (arm,) = [one for one in study.arms if one.key == key]
     epochs = int(arm.candidates[0]["fit"]["epochs"])
     return ArmOutcome(arm, Admission(True, "a test", epochs=epochs))
+
+
+def of_runs(study: Study) -> list[Decision]:
+    """Return what was decided of single runs."""
+    return [one for one in study.ledger.decisions.all(study.id) if one.key.startswith("run/")]
 
 
 def run_of(
@@ -83,7 +89,7 @@ def test_a_run_that_the_budget_ended_is_no_result_for_another_study(
     cut, _ = ended(run_of(poor, around(poor, budget=SPENT)))
     assert cut.summary["stages"][0]["finished_early"]
     assert cut.summary["stages"][0]["step"] == 1
-    (decision,) = poor.ledger.decisions.all(poor.id)
+    (decision,) = of_runs(poor)
     assert decision.key == f"run/{cut.run}/finish/fit"
     assert "is spent: the run ends with its best state so far" in decision.value["reason"]
     taken, n_events = ended(run_of(poor, around(poor, budget=SPENT)))
@@ -152,7 +158,7 @@ def test_weights_that_were_freed_come_back_when_they_are_needed(lora: str, tmp_p
     assert result is not None
     after: dict[str, Any] = {name: tensor.numpy() for name, tensor in result.load_state().items()}
     assert all(np.array_equal(before[name], after[name]) for name in before)
-    assert study.ledger.decisions.all(study.id) == []
+    assert of_runs(study) == []
     assert ended(run_of(study, spent, with_weights=True))[1] == 0
 
 
@@ -229,7 +235,7 @@ def test_no_room_for_the_cache_loses_no_run(
         outcome, _ = ended(run_of(full, shared, key="small-views"))
     assert outcome.summary["activations"] == ("computed views (2): the cache could not be written")
     assert entries(full) == before
-    (decision,) = full.ledger.decisions.all(full.id)
+    (decision,) = of_runs(full)
     assert decision.key == f"run/{outcome.run}/activations/fit"
     assert "the cache cannot be written (File too large)" in decision.value["reason"]
     found, _ = ended(verify_run(outcome.run, backbone=None, home=full.ledger.home))

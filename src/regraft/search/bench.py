@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from regraft.backbones.backbone import Backbone
     from regraft.backbones.precision import Precision
     from regraft.features.store import Cache
+    from regraft.ledger.ledger import Ledger
     from regraft.tasks.items import Items
     from regraft.tasks.task import Task
 
@@ -53,19 +54,37 @@ class Bench:
     """
 
     def __init__(
-        self, items: Items, backbone: Backbone, cache: Cache, *, precision: Precision = "fp32"
+        self,
+        items: Items,
+        backbone: Backbone,
+        cache: Cache,
+        *,
+        precision: Precision = "fp32",
+        most_bytes: float | None = None,
     ) -> None:
+        """Take items and a backbone.
+
+        Args:
+            items: The items.
+            backbone: The pretrained backbone.
+            cache: Keeps what is computed.
+            precision: Of features and prefixes.
+            most_bytes: Of the prefixes that are kept together; None is a quarter of the cache.
+        """
         self.items = items
         self.backbone = backbone
         self._cache = cache
         self._precision: Precision = precision
+        self._given = most_bytes
         self._prefixes: dict[int, _Found] = {}
         self._view_prefixes: dict[tuple[int, View, bytes], _Found] = {}
         self._expected: list[int] = []
 
     def at(self, precision: Precision) -> Bench:
         """Return the same bench in a precision."""
-        return Bench(self.items, self.backbone, self._cache, precision=precision)
+        return Bench(
+            self.items, self.backbone, self._cache, precision=precision, most_bytes=self._given
+        )
 
     @cached_property
     def prepared(self) -> ArrayStore:
@@ -164,7 +183,7 @@ class Bench:
     @property
     def _most_bytes(self) -> float:
         """Bytes of what is kept together."""
-        return _SHARE_OF_CACHE * self._cache.most_bytes
+        return _SHARE_OF_CACHE * self._cache.most_bytes if self._given is None else self._given
 
     def _keep_prefix(self, depth: int) -> ArrayStore | None:
         if depth == self.backbone.n_blocks:
@@ -226,6 +245,23 @@ class Bench:
             else:
                 hidden, _ = self.backbone.seen(batch, depths=depths, pooled=False)
         return [one.numel() * one.element_size() * len(self.items) for one in hidden]
+
+
+def study_benches(
+    ledger: Ledger, study: str, items: Items, backbones: Sequence[Backbone], cache: Cache
+) -> list[Bench]:
+    """Return the backbones of a study with items, their prefixes kept as in its first sitting.
+
+    Kept or computed, the last bits may differ. Another sitting, or who verifies a run, may give the
+    cache another budget or find less room on the disk: how large a prefix is kept is a decision.
+    """
+
+    def decide() -> dict[str, Any]:
+        reason = f"a quarter of what the cache may take, {cache.most_bytes / 1e9:.3g} GB"
+        return {"most_bytes": _SHARE_OF_CACHE * cache.most_bytes, "reason": reason}
+
+    most = float(ledger.decisions.decide(study, "prefix_bytes", decide)["most_bytes"])
+    return [Bench(items, one, cache, most_bytes=most) for one in backbones]
 
 
 def _tried(keep: Callable[[], ArrayStore | None], depth: int) -> _Found:

@@ -14,7 +14,7 @@ class Clock:
     """Counts on from what the ledger holds; `save` writes it down."""
 
     def __init__(self, ledger: Ledger, study: str, budget: float) -> None:
-        self._ledger, self._study = ledger, study
+        self._ledger, self.study = ledger, study
         self.budget = budget
         self._earlier = ledger.studies.elapsed(study)
         self._saved = 0.0
@@ -33,5 +33,5 @@ class Clock:
     def save(self) -> None:
         """Add the seconds since the last saving to the ledger."""
         now = time.monotonic() - self._started
-        self._ledger.studies.add_seconds(self._study, now - self._saved)
+        self._ledger.studies.add_seconds(self.study, now - self._saved)
         self._saved = now
