@@ -63,7 +63,7 @@ def stack_of(one: Job, *, seeds: Sequence[int] = ()) -> list[Job]:
     ]
     if seeds:
         jobs = [replace(one, run=f"run{i}", seed=seed) for i, seed in enumerate(seeds)]
-    stack = Stack([each.run for each in jobs])
+    stack = Stack([each.run for each in jobs], apart=bool(seeds))
     return [replace(each, stack=stack) for each in jobs]
 
 
@@ -183,7 +183,20 @@ def test_one_forward_pass_serves_all(tmp_path: Path) -> None:
 
 def test_other_seeds_train_together_on_batches_of_their_own(tmp_path: Path) -> None:
     jobs = rows_jobs(tmp_path, seeds=(3, 4, 5))
-    assert_stacked(jobs)
+    seen = assert_stacked(jobs)
+    ended = [done(seen[one.run]) for one in jobs]
+    assert not np.allclose(ended[0].arrays["logits"], ended[1].arrays["logits"], atol=1e-3)
+    for one, whole in zip(jobs, ended, strict=True):
+        assert whole.summary["stack"]["apart"]
+        by_itself = replace(one, stack=Stack(**whole.summary["stack"]))
+        assert_same(done(events_of(by_itself)), whole)
+
+
+def test_runs_that_share_their_batches_have_one_seed(tmp_path: Path) -> None:
+    first, second, _ = rows_jobs(tmp_path)
+    seen = together([first, replace(second, seed=7)])
+    assert isinstance(seen["run0"][-1], Done)
+    assert isinstance(seen["run1"][-1], Failed)
 
 
 @pytest.mark.parametrize(
@@ -320,7 +333,7 @@ def test_runs_of_another_shape_are_refused(tmp_path: Path) -> None:
     seen = together([one, replace(other, protocol=protocol), stranger])
     assert isinstance(seen["run0"][-1], Done)
     for run, reason in (
-        ("run1", "run1 differs in more than its rate or, of images and arrays, its seed."),
+        ("run1", "run1 differs in more than its rate or, where batches are apart, its seed."),
         ("stranger", "stranger has no slot in the stack of run0, run1, run2."),
     ):
         assert isinstance(seen[run][-1], Failed)
@@ -331,6 +344,6 @@ def test_texts_of_other_seeds_are_refused(families: dict[str, Backbone], tmp_pat
     one = job(
         tmp_path, family_task("text"), still(families["bert"]), resolved("upper", **SHAPES["upper"])
     )
-    seen = together(stack_of(one, seeds=(3, 4)))
-    assert isinstance(seen["run0"][-1], Done)
-    assert isinstance(seen["run1"][-1], Failed)
+    for events in together(stack_of(one, seeds=(3, 4))).values():
+        assert isinstance(events[-1], Failed)
+        assert "texts of other seeds differ in length" in events[-1].reason

@@ -21,11 +21,15 @@ SPENT = 1e-9
 """Seconds of a budget that is over before the first step."""
 
 
-def write_lora(folder: Path, *, epochs: int = 3, name: str = "small-lora") -> str:
+def write_lora(
+    folder: Path, *, epochs: int = 3, name: str = "small-lora", start: str = "probe"
+) -> str:
     """Write a protocol of a few short epochs; return its path."""
     path = folder / f"{name}.yaml"
     fit = f"fit: {{epochs: {epochs}, least_steps: 1, batch_size: 16}}"
-    path.write_text(f"name: {name}\nmodules: [{{kind: lora, rank: 2}}]\n{fit}\n", encoding="utf-8")
+    head = f"head: {{kind: linear, start: {start}}}"
+    lora = f"modules: [{{kind: lora, rank: 2}}]\n{head}\n{fit}\n"
+    path.write_text(f"name: {name}\n{lora}", encoding="utf-8")
     return str(path)
 
 

@@ -9,22 +9,29 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
+from regraft.backbones.loading import load_backbone
+from regraft.config.protocol import load_protocol, resolve_protocol
+from regraft.engine.job import Job
 from regraft.events import Step
+from regraft.features.store import Cache
 from regraft.search import stacking
+from regraft.search.bench import Bench
 from regraft.search.ladder import Ladder
 from regraft.search.stacking import compare
 from regraft.study import Sitting, Study
+from regraft.tasks.task import Task
 from regraft.verbs import verify_run
+from small_backbones import WORDS, save_all
 from small_search import around, run_whole, small_study, with_a_short_scratch, write_lora
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from regraft.engine.job import Job
     from regraft.events import Event
+    from regraft.verbs import Verification
 
-EPOCHS = 6
+EPOCHS, HALF = 6, 20
 ALWAYS, NEVER = 0.0, 1e9
 """Gains from which runs train together; what is measured here would be chance."""
 
@@ -36,17 +43,20 @@ def decide_by(patch: pytest.MonkeyPatch, worth: float) -> None:
 
 
 def a_study(folder: Path) -> Study:
-    """Return a study of one arm's three rates."""
+    """Return a study of one arm's three rates.
+
+    A solved head leaves a loss near 0, whose gradient is rounding that AdamW makes full steps of.
+    """
     folder.mkdir(exist_ok=True)
-    study = small_study(folder / "home", [write_lora(folder, epochs=EPOCHS)])
+    study = small_study(folder / "home", [write_lora(folder, epochs=EPOCHS, start="random")])
     ample = Sitting(memory_bytes=1 << 50)
     return Study.from_spec(study.spec, home=study.ledger.home, sitting=ample)
 
 
-def a_race(study: Study, *, checkpoint_seconds: float = 10.0) -> Iterator[Event]:
+def a_race(study: Study, *, checkpoint_seconds: float = 10.0, seeds: int = 1) -> Iterator[Event]:
     """Race the arm of a study, without controls and final evaluation."""
     ladder = Ladder(around(study, checkpoint_seconds=checkpoint_seconds), study.task)
-    return ladder.events([arm for arm in study.arms if arm.key == "small-lora"], seeds=1)
+    return ladder.events([arm for arm in study.arms if arm.key == "small-lora"], seeds=seeds)
 
 
 @pytest.fixture(scope="module")
@@ -72,6 +82,17 @@ def together(study: Study) -> dict[str, Any]:
 def winner(study: Study) -> Any:
     """Return the result of the rate that went on to the end."""
     return study.ledger.runs.result(decided(study, "rung/0")["promoted"][0])
+
+
+def verified(study: Study, run: str) -> Verification:
+    """Run a run again by itself and return what came of it."""
+    events = verify_run(run, backbone=None, home=study.ledger.home)
+    while True:
+        try:
+            next(events)
+        except StopIteration as stop:
+            found: Verification = stop.value
+            return found
 
 
 def told(study: Study) -> list[Any]:
@@ -155,15 +176,94 @@ def test_a_stacked_run_is_verified_by_itself_to_identical_numbers(
     raced: tuple[Study, list[Event]],
 ) -> None:
     study, _ = raced
-    run = decided(study, "rung/0")["promoted"][0]
-    events = verify_run(run, backbone=None, home=study.ledger.home)
-    while True:
-        try:
-            next(events)
-        except StopIteration as stop:
-            found = stop.value
+    assert verified(study, decided(study, "rung/0")["promoted"][0]).same
+
+
+@pytest.fixture(scope="module")
+def repeated(tmp_path_factory: pytest.TempPathFactory) -> Study:
+    """Return a study whose winner's other seeds trained together."""
+    with pytest.MonkeyPatch.context() as patch:
+        decide_by(patch, ALWAYS)
+        study = a_study(tmp_path_factory.mktemp("seeds"))
+        list(a_race(study, seeds=3))
+        return study
+
+
+def seeds_of(study: Study) -> list[Any]:
+    """Return the results of the winner's seeds, the first one's first."""
+    rows = study.ledger.runs.of(study.id)
+    chosen = next(row for row in rows if row.id == decided(study, "rung/0")["promoted"][0])
+    peak = chosen.configuration["protocol"]["rate"]["peak"]
+    own = [row for row in rows if row.configuration["protocol"]["rate"]["peak"] == peak]
+    in_order = sorted(own, key=lambda row: int(row.configuration["repetition"]))
+    return [(row.id, study.ledger.runs.result(row.id)) for row in in_order]
+
+
+def losses(study: Study, run: str) -> list[float]:
+    """Return the loss of every step of a run."""
+    events = study.ledger.journal.events(run)
+    return [float(one["loss"]) for one in events if one["kind"] == "step"]
+
+
+def test_other_seeds_of_an_arm_train_together_too(repeated: Study) -> None:
+    (_, first), *others = seeds_of(repeated)
+    value = decided(repeated, "stack/small-lora/seeds")
+    assert value["together"] == len(others) == 2
+    assert value["runs"] == [run for run, _ in others]
+    assert first.summary["stack"]["runs"] != value["runs"]
+    for _, one in others:
+        assert one.summary["stacked"] == 2
+        assert one.summary["stack"]["apart"]
+    assert not np.allclose(others[0][1].arrays["logits"], others[1][1].arrays["logits"], atol=1e-3)
+
+
+def test_seeds_come_together_to_what_they_come_to_one_by_one(
+    repeated: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decide_by(monkeypatch, NEVER)
+    study = a_study(tmp_path)
+    list(a_race(study, seeds=3))
+    assert decided(study, "stack/small-lora/seeds")["together"] == 1
+    for run, _ in seeds_of(repeated):
+        # later a value that lies between two branches (the larger of a pool) may fall to the other
+        ours, theirs = (losses(one, run)[:HALF] for one in (repeated, study))
+        assert len(ours) == HALF
+        np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-5)
+
+
+def test_seeds_that_were_killed_together_end_with_the_same_numbers(
+    repeated: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decide_by(monkeypatch, ALWAYS)
+    running = a_race(a_study(tmp_path), checkpoint_seconds=0.0, seeds=3)
+    stop = (decided(repeated, "stack/small-lora/seeds")["runs"][1], 5)
+    for event in running:
+        if isinstance(event, Step) and (event.run, event.step) == stop:
             break
-    assert found.same
+    running.close()
+    decide_by(monkeypatch, NEVER)  # what was decided is replayed
+    again = a_study(tmp_path)
+    list(a_race(again, seeds=3))
+    for (_, ours), (_, theirs) in zip(seeds_of(again), seeds_of(repeated), strict=True):
+        assert ours.summary["stack"] == theirs.summary["stack"]
+        assert np.array_equal(ours.arrays["logits"], theirs.arrays["logits"])
+
+
+def test_a_seed_that_trained_with_others_is_verified_by_itself(repeated: Study) -> None:
+    run, _ = seeds_of(repeated)[2]
+    assert verified(repeated, run).same
+
+
+def test_seeds_of_texts_train_one_by_one(tmp_path: Path) -> None:
+    backbone = load_backbone(save_all(tmp_path / "models")["bert"])
+    random = np.random.default_rng(0)
+    texts = [" ".join(random.choice(WORDS, size)) for size in random.integers(1, 20, 60)]
+    task = Task.read((texts, ["yes", "no"] * 30), metric="accuracy", seed=0)
+    data = Bench(task.development, backbone, Cache(tmp_path / "cache")).run_data(task)
+    protocol = resolve_protocol(load_protocol("lora"))
+    found = compare([Job(f"run{i}", protocol, backbone, data, seed=i) for i in range(2)])
+    assert (found["together"], found["seconds_together"]) == (1, None)
+    assert "texts of other seeds differ in length" in found["reason"]
 
 
 @pytest.mark.slow

@@ -35,11 +35,16 @@ class Stack:
     Attributes:
         runs: Ids of the runs, by slot.
         ends: After how many steps a run took no further part, by id; all others go on.
+        apart: Whether each has its own batches, as of another seed; else all share them. Texts are
+            never apart: they differ in length, and their masks steer how encoders compute.
     """
 
-    def __init__(self, runs: Sequence[str], ends: Mapping[str, int] | None = None) -> None:
+    def __init__(
+        self, runs: Sequence[str], ends: Mapping[str, int] | None = None, *, apart: bool = False
+    ) -> None:
         self.runs = tuple(runs)
         self.ends = dict(ends or {})
+        self.apart = apart
         self._members: dict[str, Member] = {}
         self._kept: dict[str, _Gradient] = {}
 
@@ -58,20 +63,24 @@ class Stack:
 
     def record(self) -> dict[str, Any]:
         """Return the plain form from which `Stack` can be made again."""
-        return {"runs": list(self.runs), "ends": dict(self.ends)}
+        found = {"runs": list(self.runs), "ends": dict(self.ends)}
+        return {**found, "apart": True} if self.apart else found
 
     def join(self, member: Member) -> None:
         """Take a run in where it stands now.
 
         Raises:
-            ShapeError: It has no slot here, or differs from the others in more than its rate.
+            ShapeError: It has no slot here, differs from the others in more than its rate (and its
+                seed, where batches are apart), or is of texts where batches are apart.
         """
         run = member.job.run
         if run not in self.runs:
             raise ShapeError(f"run {run} has no slot in the stack of {', '.join(self.runs)}.")
-        if any(_shape(other.job) != _shape(member.job) for other in self._members.values()):
+        if self.apart and member.job.data.kind == "text":
+            raise ShapeError(f"run {run}: texts of other seeds differ in length. Train it alone.")
+        if any(self._shape(one.job) != self._shape(member.job) for one in self._members.values()):
             raise ShapeError(
-                f"run {run} differs in more than its rate or, of images and arrays, its seed. "
+                f"run {run} differs in more than its rate or, where batches are apart, its seed. "
                 "Train it alone."
             )
         self._members[run] = member
@@ -109,7 +118,7 @@ class Stack:
                 name: torch.stack([one.parameters[name].detach() for one in slots])
                 for name in opened
             }
-            losses, gradients = joint_gradients(asking, stacked, batches)
+            losses, gradients = joint_gradients(asking, stacked, batches, apart=self.apart)
         for slot, member in enumerate(slots):
             if member is not asking or slot == mine:
                 own = {name: g[slot] for name, g in gradients.items()}
@@ -128,6 +137,12 @@ class Stack:
             slots.append(member)
             batches.append(own)
         return slots, batches
+
+    def _shape(self, job: Job) -> tuple[Any, ...]:
+        """Return what the runs have in common; with it, that their batches have one shape."""
+        protocol = {key: value for key, value in job.protocol.items() if key != "rate"}
+        seed = None if self.apart else job.seed
+        return protocol, id(job.data), id(job.backbone), job.precision, job.device, seed
 
 
 @final
@@ -180,14 +195,19 @@ class Member:
 
 
 def joint_gradients(
-    member: Member, stacked: Mapping[str, torch.Tensor], batches: Sequence[Batch]
+    member: Member,
+    stacked: Mapping[str, torch.Tensor],
+    batches: Sequence[Batch],
+    *,
+    apart: bool = False,
 ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
     """Return the losses (S,) of S models and the gradients of each, by name and stacked alike.
 
     Args:
         member: One of them; frozen weights and buffers are its own.
         stacked: The open parameters of all, each (S, ...).
-        batches: What each trains on; where it is the same object for all it is not copied.
+        batches: What each trains on.
+        apart: Whether the batches differ; else the first is all, and is not copied.
 
     Raises:
         RuntimeError: The forward pass draws random numbers, or has no batching rule.
@@ -195,8 +215,7 @@ def joint_gradients(
     job, first = member.job, batches[0]
     leaves = {name: value.requires_grad_() for name, value in stacked.items()}
     whole = _Whole(member.model)
-    is_shared = all(one is first for one in batches)
-    data = _tensors(first) if is_shared else _stacked([_tensors(one) for one in batches])
+    data = _stacked([_tensors(one) for one in batches]) if apart else _tensors(first)
 
     def loss(parameters: dict[str, torch.Tensor], data: dict[str, torch.Tensor]) -> torch.Tensor:
         inputs = {name: data[f"inputs/{name}"] for name in first.inputs}
@@ -206,7 +225,7 @@ def joint_gradients(
 
     with stacked_pass(job.precision, job.device):
         by_place = {_Whole.place(name): leaf for name, leaf in leaves.items()}
-        in_dims = (0, None if is_shared else 0)
+        in_dims = (0, 0 if apart else None)
         losses = vmap(loss, in_dims=in_dims, randomness="error")(by_place, data)
     found = torch.autograd.grad(losses.sum(), list(leaves.values()), allow_unused=True)
     gradients = {n: g for n, g in zip(leaves, found, strict=True) if g is not None}
@@ -250,16 +269,6 @@ class _Whole(nn.Module):
         model: Adapted = self.__dict__["_model"]
         logits: torch.Tensor = model.head(model.features(inputs, hidden, depth))
         return logits
-
-
-def _shape(job: Job) -> tuple[Any, ...]:
-    """Return what the runs of a stack have in common; with it, that their batches have one shape.
-
-    Texts of another seed differ in length, and their masks steer how encoders compute.
-    """
-    protocol = {key: value for key, value in job.protocol.items() if key != "rate"}
-    seed = job.seed if job.data.kind == "text" else None
-    return protocol, id(job.data), id(job.backbone), job.precision, job.device, seed
 
 
 def _tensors(batch: Batch) -> dict[str, torch.Tensor]:

@@ -259,7 +259,14 @@ def contenders(tied: Sequence[Arm], values: Mapping[str, float]) -> list[Arm]:
 
 
 def admit_repetition(arm: Arm, *, estimated: float, remaining: float, number: int) -> Admission:
-    """Decide whether a contender is repeated once more with another seed."""
+    """Decide whether a contender is repeated once more with another seed.
+
+    Args:
+        arm: The contender.
+        estimated: Seconds of this repetition and of those before it, which may run together.
+        remaining: Seconds left before the first.
+        number: How many come before it, its first run included.
+    """
     if estimated > remaining:
         reason = f"about {_span(estimated)} needed, {_span(remaining)} left"
         return Admission(False, reason, estimated_seconds=estimated)

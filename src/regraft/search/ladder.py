@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 from functools import partial
+from itertools import takewhile
 from typing import TYPE_CHECKING, Any, final
 
 from regraft.engine.job import Job
@@ -30,8 +31,8 @@ from regraft.search.foresight import foresee_prefixes
 from regraft.search.gating import run_pairs, verdict_of, with_trained_off_switches
 from regraft.search.halving import racing_share
 from regraft.search.outcomes import ArmOutcome
-from regraft.search.race import Runner, dropped_out, race
-from regraft.search.stacking import arm_stack
+from regraft.search.race import Runner, dropped_out, grouped, race
+from regraft.search.stacking import in_turn, joint_stack
 from regraft.seeds import derive
 
 if TYPE_CHECKING:
@@ -286,26 +287,36 @@ class Ladder:
 
     def _runners(self, outcome: ArmOutcome) -> list[tuple[dict[str, Any], Runner]]:
         """Return the learning rates of an arm with their runs, together where that is faster."""
-        place, seed = outcome.arm.backbone or 0, derive(self._around.seed, "run", 0)
-        candidates, jobs = outcome.admitted_candidates(), list[Job]()
-        for candidate in candidates:
-            protocol = with_fit(candidate, epochs=outcome.admission.epochs)
+        candidates = outcome.admitted_candidates()
+        epochs = outcome.admission.epochs
+        asked = [(with_fit(candidate, epochs=epochs), 0) for candidate in candidates]
+        runners = self._together(outcome, asked, key=outcome.arm.key)
+        return list(zip(candidates, runners, strict=True))
+
+    def _together(
+        self, outcome: ArmOutcome, asked: Sequence[tuple[dict[str, Any], int]], *, key: str
+    ) -> list[Runner]:
+        """Return the runs of an arm, given protocols and repetitions; stacked where that pays."""
+        place, jobs = outcome.arm.backbone or 0, list[Job]()
+        for protocol, repetition in asked:
+            seed = derive(self._around.seed, "run", repetition)
             run = self.run_id(protocol, place, seed)
             jobs.append(self.job(run, protocol, place=place, seed=seed))
-        joint, found = None, []
+        joint = None
         if outcome.arm.is_trained:
             cost = self._costs[outcome.arm.key]
-            joint = arm_stack(
+            joint = joint_stack(
                 self._around,
-                outcome.arm.key,
+                key,
                 jobs,
                 step_seconds=cost.step(outcome.arm.candidates[0]),
                 run_bytes=cost.peak_memory_bytes,
             )
-        for candidate, job in zip(candidates, jobs, strict=True):
+        found = []
+        for job, (protocol, repetition) in zip(jobs, asked, strict=True):
             stack = joint if joint is not None and job.run in joint.runs else None
-            start = partial(self.run, outcome, job.protocol, repetition=0, stack=stack)
-            found.append((candidate, Runner(job.run, start, self._around.ledger.journal, stack)))
+            start = partial(self.run, outcome, protocol, repetition=repetition, stack=stack)
+            found.append(Runner(job.run, start, self._around.ledger.journal, stack))
         return found
 
     def _repeat(self, seeds: int, kept: float) -> Generator[Event, str | None, None]:
@@ -316,12 +327,13 @@ class Ladder:
         )
         for key in tied["arms"]:
             outcome = done[key]
-            for number in range(1, seeds):
-                if not self._is_repeated(outcome, number, kept):
-                    break
-                ended = yield from self.run(outcome, outcome.protocol, repetition=number)
-                if ended.status == "done":
-                    outcome.repetitions.append(ended)
+            has_time = partial(self._is_repeated, outcome, kept=kept)
+            asked = [(outcome.protocol, number) for number in takewhile(has_time, range(1, seeds))]
+            runners = self._together(outcome, asked, key=f"{key}/seeds")
+            for group in grouped(runners):
+                yield from in_turn(group, 1.0)
+            ended = [one.outcome for one in runners if one.outcome is not None]
+            outcome.repetitions += [one for one in ended if one.status == "done"]
 
     def _has_time(self, outcome: ArmOutcome, candidate: Mapping[str, Any]) -> bool:
         """Whether an arm that is capped tries one more rate; decided and written down."""
@@ -338,13 +350,13 @@ class Ladder:
         )
         return bool(value["admitted"])
 
-    def _is_repeated(self, outcome: ArmOutcome, number: int, kept: float) -> bool:
+    def _is_repeated(self, outcome: ArmOutcome, number: int, *, kept: float) -> bool:
         value = self._around.ledger.decisions.decide(
             self._around.study,
             f"seed/{outcome.arm.key}/{number}",
             lambda: admit_repetition(
                 outcome.arm,
-                estimated=float(outcome.repetitions[0].summary["seconds"]),
+                estimated=number * float(outcome.repetitions[0].summary["seconds"]),
                 remaining=self._around.clock.remaining - kept,
                 number=number,
             ).to_json(),

@@ -205,7 +205,7 @@ def race(
     for rung, share in enumerate(shares):
         chosen = decided.get(f"{_RUNG}{rung}")
         running = set() if chosen is None else _running(chosen)
-        for group in _groups(left):
+        for group in grouped(left):
             due = [one for one in group if one.run not in running]  # or to its end, on record
             yield from in_turn(due, share)
             if used_bytes(around.device) > around.memory_bytes:
@@ -224,8 +224,16 @@ def race(
             around.ledger.decisions.decide(around.study, f"{_RUNG}{rung}", partial(dict, chosen))
         _drop(left, chosen)
         left = [one for one in left if one.run in chosen["promoted"]]
-    for group in _groups(left):
+    for group in grouped(left):
         yield from in_turn(group, 1.0)
+
+
+def grouped(runners: Sequence[Runner]) -> list[list[Runner]]:
+    """Return the candidates, those together that train together."""
+    groups: dict[int, list[Runner]] = {}
+    for runner in runners:
+        groups.setdefault(id(runner if runner.stack is None else runner.stack), []).append(runner)
+    return list(groups.values())
 
 
 def dropped_out(decisions: Sequence[Decision], metric: str) -> dict[str, Dropped]:
@@ -253,14 +261,6 @@ def _outlook(one: Mapping[str, Any]) -> str:
         return ""
     chance = percent(one["chance"])
     return f"; by its curve it would have ended ahead of the best with a chance of {chance}"
-
-
-def _groups(runners: Sequence[Runner]) -> list[list[Runner]]:
-    """Return the candidates, those together that train together."""
-    groups: dict[int, list[Runner]] = {}
-    for runner in runners:
-        groups.setdefault(id(runner if runner.stack is None else runner.stack), []).append(runner)
-    return list(groups.values())
 
 
 def _drop(runners: Sequence[Runner], chosen: Mapping[str, Any]) -> None:

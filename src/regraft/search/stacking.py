@@ -49,18 +49,18 @@ class _AloneError(Exception):
     """Runs cannot train together; says why."""
 
 
-def arm_stack(
-    around: Surroundings, arm: str, jobs: Sequence[Job], *, step_seconds: float, run_bytes: int
+def joint_stack(
+    around: Surroundings, key: str, jobs: Sequence[Job], *, step_seconds: float, run_bytes: int
 ) -> Stack | None:
-    """Return the stack of an arm's runs that have not ended, or None where they train alone.
+    """Return the stack of those runs of an arm that have not ended, or None where they train alone.
 
     Decided once by measurement (`compare`) and written down with both figures; not measured where
     a step is so long that nothing can be gained.
 
     Args:
         around: Ledger and device.
-        arm: The arm's key.
-        jobs: Its runs; they differ in their rate alone.
+        key: What the decision is kept under, after ``stack/``.
+        jobs: The runs; they differ in their rate alone, or in their seed.
         step_seconds: Of one step of one of them, by its trial.
         run_bytes: Most memory of one of them, by its trial.
     """
@@ -74,8 +74,8 @@ def arm_stack(
         found = compare(left) if fits else _alone("there is not the memory for all at once")
         return {"runs": [job.run for job in left], **found}
 
-    value = around.ledger.decisions.decide(around.study, f"stack/{arm}", decision)
-    return Stack(value["runs"]) if value["together"] > 1 else None
+    value = around.ledger.decisions.decide(around.study, f"stack/{key}", decision)
+    return Stack(value["runs"], apart=_apart(jobs)) if value["together"] > 1 else None
 
 
 def compare(jobs: Sequence[Job]) -> dict[str, Any]:
@@ -89,7 +89,7 @@ def compare(jobs: Sequence[Job]) -> dict[str, Any]:
     if len(jobs) < 2:
         return _alone("there are no two left")
     try:
-        alone, together = _measure(small_job(jobs[0]), len(jobs))
+        alone, together = _measure(small_job(jobs[0]), len(jobs), apart=_apart(jobs))
     except (_AloneError, RegraftError, torch.OutOfMemoryError) as error:
         return _alone(str(error).partition("\n")[0])
     gain = alone / together
@@ -101,6 +101,11 @@ def compare(jobs: Sequence[Job]) -> dict[str, Any]:
         "reason": f"a step of {len(jobs)} runs together is {gain:.2f} times as fast as one by one; "
         f"from {worth:g} on they train together",
     }
+
+
+def _apart(jobs: Sequence[Job]) -> bool:
+    """Whether runs have other seeds, and so batches of their own."""
+    return len({job.seed for job in jobs}) > 1
 
 
 def _device(job: Job) -> str:
@@ -136,13 +141,20 @@ def in_turn(runners: Sequence[Runner], share: float) -> Generator[Event, str | N
         answers[runner] = yield event
 
 
-def _measure(job: Job, n: int) -> tuple[float, float]:
+def _measure(job: Job, n: int, *, apart: bool) -> tuple[float, float]:
     """Return the seconds of n steps of a job one by one, and of n of its like together.
+
+    Args:
+        job: One of the runs, on a few items.
+        n: How many they are.
+        apart: Whether each has batches of its own.
 
     Raises:
         _AloneError: They cannot train together.
     """
-    stack = Stack([job.run, *(f"{job.run}/{i}" for i in range(1, n))])
+    if apart and job.data.kind == "text":
+        raise _AloneError("texts of other seeds differ in length")
+    stack = Stack([job.run, *(f"{job.run}/{i}" for i in range(1, n))], apart=apart)
     job = replace(job, stack=stack)
     stage = fold_stages(job.data, 1)[0]
     with RunRandomness(derive(job.seed, "torch"), job.device).active():
