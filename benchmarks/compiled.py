@@ -27,7 +27,7 @@ from regraft.engine.job import Job
 from regraft.features.store import Cache
 from regraft.search.bench import Bench
 from regraft.search.compiling import compare
-from regraft.search.costs import measure_precision
+from regraft.search.precision import fast_precision
 from regraft.tasks.items import items_from
 from regraft.tasks.unsealed import unsealed_task
 
@@ -61,7 +61,7 @@ def main() -> None:
     backbone, found = load_backbone(minilm()), {}
     with TemporaryDirectory() as folder:
         bench = Bench(items, backbone, Cache(Path(folder)))
-        chosen = measure_precision(backbone, bench.prepared)["precision"]
+        chosen = fast_precision(backbone, bench.prepared)
         for precision in dict.fromkeys((chosen, "fp32")):
             here = bench.at(precision)
             for kind in KINDS:

@@ -70,7 +70,7 @@ def regraft(line: str, asked: argparse.Namespace) -> tuple[float, Any]:
     from regraft.backbones.loading import load_backbone
     from regraft.features.store import Cache
     from regraft.features.table import pooled_features, prepare_inputs
-    from regraft.search.costs import measure_precision
+    from regraft.search.precision import fast_precision
     from regraft.tasks.items import items_from
 
     is_image = line == "images"
@@ -81,7 +81,7 @@ def regraft(line: str, asked: argparse.Namespace) -> tuple[float, Any]:
         cache, precision = Cache(Path(folder)), line
         if line in ("ids", "images"):
             known = prepare_inputs(Cache(Path(before)), backbone.preprocess, items)
-            precision = asked.precision or measure_precision(backbone, known)["precision"]
+            precision = asked.precision or fast_precision(backbone, known)
         print(precision)
         started = time.perf_counter()
         prepared = known if line == "ids" else prepare_inputs(cache, backbone.preprocess, items)

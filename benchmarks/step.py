@@ -105,7 +105,7 @@ def regraft(kind: str, n: int) -> float:
     from regraft.events import Step
     from regraft.features.store import Cache
     from regraft.search.bench import Bench
-    from regraft.search.costs import measure_precision
+    from regraft.search.precision import fast_precision
     from regraft.tasks.items import items_from
     from regraft.tasks.unsealed import unsealed_task
 
@@ -129,7 +129,7 @@ def regraft(kind: str, n: int) -> float:
     )
     with TemporaryDirectory() as folder:
         bench = Bench(task.development, backbone, Cache(Path(folder)))
-        precision = measure_precision(backbone, bench.prepared)["precision"]
+        precision = fast_precision(backbone, bench.prepared)
         job = Job(
             kind, resolve_protocol(spec), backbone, bench.run_data(task), 0, precision=precision
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -44,6 +45,8 @@ _CHECK_SECONDS = 4.0
 _FEWEST_CHECKED, _MOST_CHECKED = 64, 1024
 """Items on which the metric is compared: as many as pass in both precisions in these seconds."""
 
+_NORMAL_95 = 1.96
+
 Features = np.ndarray[Any, Any]
 
 
@@ -67,27 +70,68 @@ def study_precision(
 def measure_precision(backbone: Backbone, data: RunData) -> dict[str, Any]:
     """Return the precision in which runs on the CPU shall compute, and why, as a decision.
 
-    bf16 where it makes a forward pass 1.3 times as fast, leaves the features what they are and
-    keeps the validation metric within its noise (`compare_metric`).
+    bf16 where it makes a forward pass 1.3 times as fast, leaves the features what they are
+    (`compare_passes`) and keeps the validation metric within its noise (`compare_metric`).
 
     Args:
         backbone: The pretrained backbone.
         data: The study's labelled items; of several folds the first is looked at.
     """
-    seconds, alike = _compare_passes(backbone, data.prepared)
-    gain = seconds["fp32"] / seconds["bf16"]
-    reason = (
-        f"a forward pass in bf16 is {gain:.1f} times as fast as in fp32, its features' "
-        f"cosine at least {alike:.4f}"
-    )
-    if seconds["fp32"] < _WORTH_SECONDS or gain < _WORTH_GAIN or alike < _ALIKE:
-        return {"precision": "fp32", "reason": reason}
-    n = int(np.clip(_CHECK_SECONDS / sum(seconds.values()), _FEWEST_CHECKED, _MOST_CHECKED))
+    passes = compare_passes(backbone, data.prepared)
+    if not passes.pays:
+        return {"precision": "fp32", "reason": passes.reason}
+    n = int(np.clip(_CHECK_SECONDS / passes.seconds_of_both, _FEWEST_CHECKED, _MOST_CHECKED))
     train, validation = _some_rows(data, n)
     rows = data.rows[np.concatenate([train, validation])]
     found = {one: _features(backbone, data.prepared, rows, one) for one in _BOTH}
     holds, why = compare_metric(found, data, train, validation)
-    return {"precision": "bf16" if holds else "fp32", "reason": f"{reason}; {why}"}
+    return {"precision": "bf16" if holds else "fp32", "reason": f"{passes.reason}; {why}"}
+
+
+@dataclass(frozen=True, slots=True)
+class Passes:
+    """How passes in bf16 compare with passes in fp32 on the CPU.
+
+    Attributes:
+        pays: Whether bf16 is faster by enough, and leaves the features what they are.
+        reason: By how much.
+        seconds_of_both: Of an item in either precision, added up.
+    """
+
+    pays: bool
+    reason: str
+    seconds_of_both: float
+
+
+def compare_passes(backbone: Backbone, prepared: ItemArrays) -> Passes:
+    """Time passes of a few items in either precision, in turn: what else runs slows both."""
+    sample = np.linspace(0, len(prepared) - 1, min(_SAMPLE_ITEMS, len(prepared))).astype(int)
+    batch = backbone.preprocess.collate(prepared.gather(sample))
+    features: dict[Precision, torch.Tensor] = {}
+    seconds: dict[Precision, float] = dict.fromkeys(_BOTH, math.inf)
+    for turn in range(_PASSES):
+        for precision in _BOTH:
+            started = time.perf_counter()
+            with torch.no_grad(), autocast(precision, "cpu"):
+                features[precision] = backbone.features(batch).float()
+            if turn:  # the first only warms up
+                took = time.perf_counter() - started
+                seconds[precision] = min(seconds[precision], took / len(sample))
+        if turn and seconds["bf16"] > _HOPELESS * seconds["fp32"]:
+            break  # a processor without bf16 emulates it, many times slower
+    alike = float(torch.cosine_similarity(features["fp32"], features["bf16"]).min())
+    gain = seconds["fp32"] / seconds["bf16"]
+    return Passes(
+        pays=seconds["fp32"] >= _WORTH_SECONDS and gain >= _WORTH_GAIN and alike >= _ALIKE,
+        reason=f"a forward pass in bf16 is {gain:.1f} times as fast as in fp32, its features' "
+        f"cosine at least {alike:.4f}",
+        seconds_of_both=sum(seconds.values()),
+    )
+
+
+def fast_precision(backbone: Backbone, prepared: ItemArrays) -> Precision:
+    """Return the precision that pays on the CPU where no metric is at stake."""
+    return "bf16" if compare_passes(backbone, prepared).pays else "fp32"
 
 
 def compare_metric(
@@ -127,36 +171,8 @@ def compare_metric(
     return bool(lost <= noise), why
 
 
-_NORMAL_95 = 1.96
-
-
 def _measured(bench: Bench, task: Task) -> dict[str, Any]:
     return measure_precision(bench.backbone, bench.run_data(task))
-
-
-def _compare_passes(
-    backbone: Backbone, prepared: ItemArrays
-) -> tuple[dict[Precision, float], float]:
-    """Return the seconds of an item's pass in each precision, and the least cosine of features.
-
-    The two are timed in turn, so that what else the machine does slows both.
-    """
-    sample = np.linspace(0, len(prepared) - 1, min(_SAMPLE_ITEMS, len(prepared))).astype(int)
-    batch = backbone.preprocess.collate(prepared.gather(sample))
-    features: dict[Precision, torch.Tensor] = {}
-    seconds: dict[Precision, float] = dict.fromkeys(_BOTH, math.inf)
-    for turn in range(_PASSES):
-        for precision in _BOTH:
-            started = time.perf_counter()
-            with torch.no_grad(), autocast(precision, "cpu"):
-                features[precision] = backbone.features(batch).float()
-            if turn:  # the first only warms up
-                took = time.perf_counter() - started
-                seconds[precision] = min(seconds[precision], took / len(sample))
-        if turn and seconds["bf16"] > _HOPELESS * seconds["fp32"]:
-            break  # a processor without bf16 emulates it, many times slower
-    alike = torch.cosine_similarity(features["fp32"], features["bf16"]).min()
-    return seconds, float(alike)
 
 
 def _some_rows(data: RunData, n: int) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
