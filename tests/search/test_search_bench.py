@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+import torch
 
 from regraft.backbones.loading import load_backbone
 from regraft.config.protocol import ProtocolSpec, resolve_protocol
@@ -14,6 +15,7 @@ from regraft.engine.run import execute
 from regraft.events import Done
 from regraft.features.store import Cache
 from regraft.search.bench import Bench
+from regraft.search.costs import measure_forward
 from regraft.study import Sitting
 from regraft.tasks.task import Task
 from small_backbones import save_plain
@@ -95,3 +97,16 @@ def test_what_fits_is_told_by_the_budget_as_it_was_when_the_cache_was_first_aske
     monkeypatch.setattr("regraft.features.store.share_of_disk", lambda _: 0)
     assert bench.at("bf16").prefix(DEPTH) is not None
     assert Bench(task.development, backbone, Cache(tmp_path)).prefix(DEPTH + 1) is None
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU here")
+def test_features_and_prefixes_pass_where_the_study_computes(
+    backbone: Backbone, task: Task, tmp_path: Path
+) -> None:
+    here = Bench(task.development, backbone, Cache(tmp_path / "cache"))
+    there = Bench(task.development, backbone, Cache(tmp_path / "cache"), device="cuda")
+    np.testing.assert_allclose(there.features, here.features, atol=1e-2)
+    for one, other in zip(*(bench.prefix(DEPTH) or () for bench in (here, there)), strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-2)
+    assert measure_forward(there) > 0
+    assert {p.device.type for p in backbone.module.parameters()} == {"cpu"}

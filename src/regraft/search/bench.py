@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
+from contextlib import contextmanager
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, final
 
 import numpy as np
 import torch
 
+from regraft.engine.device import choose_device
 from regraft.engine.job import RunData
 from regraft.errors import LedgerError
 from regraft.features.store import ArrayStore
@@ -23,7 +25,7 @@ from regraft.features.views import View, ViewInputs
 from regraft.tasks.items import Decoded
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from regraft.backbones.backbone import Backbone
     from regraft.backbones.precision import Precision
@@ -50,7 +52,7 @@ _Found = ArrayStore | str | None
 class Bench:
     """The stores of one (items, backbone): prepared inputs, pooled features, prefixes by depth.
 
-    Features and prefixes are computed in the precision given.
+    Features and prefixes are computed in the precision given, on the device given.
     """
 
     def __init__(
@@ -60,6 +62,7 @@ class Bench:
         cache: Cache,
         *,
         precision: Precision = "fp32",
+        device: str = "cpu",
         most_bytes: float | None = None,
     ) -> None:
         """Take items and a backbone.
@@ -69,12 +72,14 @@ class Bench:
             backbone: The pretrained backbone.
             cache: Keeps what is computed.
             precision: Of features and prefixes.
+            device: Where they are computed, as torch names it.
             most_bytes: Of the prefixes that are kept together; None is a quarter of the cache.
         """
         self.items = items
         self.backbone = backbone
         self._cache = cache
-        self._precision: Precision = precision
+        self.precision: Precision = precision
+        self.device = device
         self._given = most_bytes
         self._prefixes: dict[int, _Found] = {}
         self._view_prefixes: dict[tuple[int, View, bytes], _Found] = {}
@@ -83,8 +88,25 @@ class Bench:
     def at(self, precision: Precision) -> Bench:
         """Return the same bench in a precision."""
         return Bench(
-            self.items, self.backbone, self._cache, precision=precision, most_bytes=self._given
+            self.items,
+            self.backbone,
+            self._cache,
+            precision=precision,
+            device=self.device,
+            most_bytes=self._given,
         )
+
+    @contextmanager
+    def on_device(self) -> Iterator[None]:
+        """Let the backbone pass where the study computes; between passes it lies in main memory."""
+        if self.device == "cpu":
+            yield
+            return
+        self.backbone.module.to(self.device)
+        try:
+            yield
+        finally:
+            self.backbone.module.to("cpu")
 
     @cached_property
     def prepared(self) -> ArrayStore:
@@ -97,7 +119,10 @@ class Bench:
 
         Where a pass is needed for them, it keeps the prefixes that are expected to be asked for.
         """
-        has = has_features(self._cache, self.backbone, items=self.items, precision=self._precision)
+        with self.on_device():
+            has = has_features(
+                self._cache, self.backbone, items=self.items, precision=self.precision
+            )
         depths = [] if has else self._affordable()
         try:
             return self._pass(depths)
@@ -191,39 +216,42 @@ class Bench:
             return _opened(self._prefixes[depth])
         if self._prefix_bytes([depth])[0] > self._most_bytes:
             return None
-        return prefix_activations(
-            self._cache,
-            self.backbone,
-            self.prepared,
-            items=self.items,
-            depth=depth,
-            precision=self._precision,
-        )
+        with self.on_device():
+            return prefix_activations(
+                self._cache,
+                self.backbone,
+                self.prepared,
+                items=self.items,
+                depth=depth,
+                precision=self.precision,
+            )
 
     def _keep_view(self, rows: np.ndarray[Any, Any], depth: int, view: View) -> ArrayStore | None:
         share = len(rows) / len(self.items)
         if self._prefix_bytes([depth])[0] * share * view.of > self._most_bytes:
             return None
-        return prefix_activations(
-            self._cache,
-            self.backbone,
-            ViewInputs(self.prepared, view, rows=rows),
-            items=self.items.subset(rows),
-            depth=depth,
-            precision=self._precision,
-            view=view,
-        )
+        with self.on_device():
+            return prefix_activations(
+                self._cache,
+                self.backbone,
+                ViewInputs(self.prepared, view, rows=rows),
+                items=self.items.subset(rows),
+                depth=depth,
+                precision=self.precision,
+                view=view,
+            )
 
     def _pass(self, depths: Sequence[int]) -> np.ndarray[Any, Any]:
         """Return the features; keep the prefixes at some depths on the way."""
-        features, prefixes = features_and_prefixes(
-            self._cache,
-            self.backbone,
-            self.prepared,
-            items=self.items,
-            depths=depths,
-            precision=self._precision,
-        )
+        with self.on_device():
+            features, prefixes = features_and_prefixes(
+                self._cache,
+                self.backbone,
+                self.prepared,
+                items=self.items,
+                depths=depths,
+                precision=self.precision,
+            )
         self._prefixes |= prefixes
         return features
 
@@ -252,6 +280,8 @@ def study_benches(
 ) -> list[Bench]:
     """Return the backbones of a study with items, their prefixes kept as in its first sitting.
 
+    Features and prefixes are computed on the device that the study uses.
+
     Kept or computed, the last bits may differ. Another sitting, or who verifies a run, may give the
     cache another budget or find less room on the disk: how large a prefix is kept is a decision.
     """
@@ -261,7 +291,8 @@ def study_benches(
         return {"most_bytes": _SHARE_OF_CACHE * cache.most_bytes, "reason": reason}
 
     most = float(ledger.decisions.decide(study, "prefix_bytes", decide)["most_bytes"])
-    return [Bench(items, one, cache, most_bytes=most) for one in backbones]
+    device = choose_device()
+    return [Bench(items, one, cache, device=device, most_bytes=most) for one in backbones]
 
 
 def _tried(keep: Callable[[], ArrayStore | None], depth: int) -> _Found:

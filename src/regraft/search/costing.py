@@ -33,7 +33,7 @@ def arm_cost(around: Surroundings, arm: Arm, job: Job, *, again: bool = False) -
     forward = around.ledger.decisions.decide(
         around.study,
         f"cost/{place}",
-        lambda: {"seconds_per_item": measure_forward(bench.backbone, bench.prepared)},
+        lambda: {"seconds_per_item": measure_forward(bench)},
     )
     tried = Trial(0.0, 0.0, 0)
     if arm.is_trained:

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from regraft.backbones.precision import autocast
 from regraft.engine.run import predictor_kind
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from regraft.backbones.backbone import Backbone
-    from regraft.features.store import ArrayStore
+    from regraft.search.bench import Bench
 
 _SAMPLE_ITEMS = 16
 _PASSES = 6
@@ -72,19 +72,23 @@ class CostModel:
         return max(self.start_seconds + epochs * self.epoch_seconds, _LEAST_TRAINED * solved)
 
 
-def measure_forward(backbone: Backbone, prepared: ArrayStore) -> float:
+def measure_forward(bench: Bench) -> float:
     """Return the seconds per item of a forward pass over items of a middling length, batched.
 
     The fastest of several passes, as other work on the machine only slows them.
     """
+    backbone, prepared, device = bench.backbone, bench.prepared, bench.device
     order = np.argsort(prepared.lengths(), kind="stable")
     first = max(0, (len(order) - _SAMPLE_ITEMS) // 2)
     rows = order[first : first + _SAMPLE_ITEMS]
-    with torch.no_grad():
-        seconds = _fastest(
-            lambda: backbone.features(backbone.preprocess.collate(prepared.gather(rows)))
-        )
-    return seconds / len(rows)
+
+    def run() -> None:
+        batch = backbone.preprocess.collate(prepared.gather(rows))
+        batch = {name: tensor.to(device) for name, tensor in batch.items()}
+        backbone.features(batch).float().cpu()
+
+    with bench.on_device(), torch.no_grad(), autocast(bench.precision, device):
+        return _fastest(run) / len(rows)
 
 
 def _fastest(run: Callable[[], Any]) -> float:
