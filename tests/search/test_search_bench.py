@@ -106,7 +106,10 @@ def test_features_and_prefixes_pass_where_the_study_computes(
     here = Bench(task.development, backbone, Cache(tmp_path / "cache"))
     there = Bench(task.development, backbone, Cache(tmp_path / "cache"), device="cuda")
     np.testing.assert_allclose(there.features, here.features, atol=1e-2)
-    for one, other in zip(*(bench.prefix(DEPTH) or () for bench in (here, there)), strict=True):
+    rows = np.arange(len(task.development))
+    kept = [bench.run_data(task).prefix(DEPTH) for bench in (here, there)]
+    assert all(one is not None for one in kept)
+    for one, other in zip(*(store.gather(rows) for store in kept if store), strict=True):
         np.testing.assert_allclose(one, other, atol=1e-2)
     assert measure_forward(there) > 0
     assert {p.device.type for p in backbone.module.parameters()} == {"cpu"}
