@@ -16,8 +16,9 @@ from small_study import outcome, small_study
 if TYPE_CHECKING:
     from regraft.study import Study
 
-MEASURED_KEYS = ("cost", "pace", "stack/", "compile/")
-"""Of decisions that hang on how fast the machine is; two studies may come to either."""
+MEASURED_KEYS = ("cost", "pace", "stack/", "compile/", "prefix_bytes")
+"""Of decisions that hang on how fast the machine is and how full; two studies may come to either.
+"""
 
 
 @dataclass(frozen=True)
