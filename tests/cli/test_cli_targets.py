@@ -15,6 +15,7 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 from regraft.ledger.ledger import Ledger
+from short_scratch import asked_of_run, with_few_epochs_from_scratch
 
 if TYPE_CHECKING:
     from conftest import Regraft
@@ -55,7 +56,10 @@ def given(tmp_path_factory: pytest.TempPathFactory) -> Given:
             label = "odd" if digits[i] % 2 else "even"
             table.writerow([f"{i}.png", label, "much" if ink[i] > np.median(ink) else "little"])
     (folder / "tiny.yaml").write_text(PROTOCOL, encoding="utf-8")
-    return Given(folder / "items.csv", folder / "tiny.yaml", folder / "home")
+    found = Given(folder / "items.csv", folder / "tiny.yaml", folder / "home")
+    for target in (MET, UNDECIDED):
+        with_few_epochs_from_scratch(asked_of_run(*found.arguments(target)[1:]))
+    return found
 
 
 def json_of(out: str) -> Any:

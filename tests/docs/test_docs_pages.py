@@ -19,6 +19,8 @@ from regraft.cli import app
 from regraft.config.loading import parse_yaml, validate
 from regraft.config.protocol import ProtocolSpec
 from regraft.config.study import StudySpec
+from regraft.study import Study
+from short_scratch import with_few_epochs_from_scratch
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "CONTRIBUTING.md"]
@@ -46,6 +48,8 @@ def test_the_python_of_a_page_runs_from_top_to_bottom(
     names: dict[str, Any] = {"__name__": "page"}
     for number, text in enumerate(blocks(page, "python")):
         exec(compile(text, f"{page.name}, block {number}", "exec"), names)
+        if isinstance(names.get("study"), Study):
+            with_few_epochs_from_scratch(names["study"])
     capsys.readouterr()
 
 

@@ -11,6 +11,7 @@ from regraft.events import event_json
 from regraft.study import Study, StudyOptions
 from regraft.tasks.intake.embedded import digits
 from regraft.tasks.task import Task
+from short_scratch import with_few_epochs_from_scratch
 from small_study import AMPLE, write_protocols
 from undisturbed import MEASURED_KEYS, decide, decisions_of
 
@@ -54,8 +55,8 @@ def run_study(
         options=StudyOptions(precision="fp32"),
         home=home,
     )
+    with_few_epochs_from_scratch(study)
     if like is not None:
-        study.register()
         decide(study, [one for one in decisions_of(like) if one[0].startswith(MEASURED_KEYS)])
     return study, [without_measurements(event_json(event)) for event in study.events()]
 
