@@ -36,7 +36,7 @@ from regraft.ledger.ledger import Ledger
 from regraft.ledger.tensors import pack, unpack
 from regraft.search.advisor import Admission
 from regraft.search.arms import Arm, with_enough_steps
-from regraft.search.bench import Bench, study_benches
+from regraft.search.bench import Bench, prefix_limit
 from regraft.search.clock import Clock
 from regraft.search.ladder import Ladder
 from regraft.search.outcomes import ArmOutcome
@@ -254,7 +254,8 @@ class _Fit:
         """Run it without a ledger; nothing is left on the disk."""
         device = choose_device()
         with tempfile.TemporaryDirectory(prefix="regraft-fit-") as folder:
-            bench = Bench(self.task.development, self.encoder, Cache(Path(folder)))
+            cache = Cache(Path(folder))
+            bench = Bench(self.task.development, self.encoder, cache, device=device)
             job = Job(
                 run="fit",
                 protocol=self.protocol,
@@ -284,9 +285,9 @@ class _Fit:
 
     def _driven(self, ledger: Ledger, study: str) -> Graft:
         device = choose_device()
-        (bench,) = study_benches(
-            ledger, study, self.task.development, [self.encoder], Cache(ledger.home / "cache")
-        )
+        cache = Cache(ledger.home / "cache")
+        limit = prefix_limit(ledger, study, cache)
+        bench = Bench(self.task.development, self.encoder, cache, device=device, most_bytes=limit)
         clock = Clock(ledger, study, _NO_LIMIT)
         precision = choose_precision("auto", device)
         around = Surroundings(ledger, study, [bench], clock, self.spec.seed, precision, device)

@@ -9,12 +9,13 @@ from regraft.errors import BudgetError
 from regraft.search.advisor import Admission, order, purse_of
 from regraft.search.arms import with_fit
 from regraft.search.clock import Clock
-from regraft.search.forecasts import held_beside
+from regraft.search.forecasts import beside_others, held_beside
 from regraft.search.holding_up import seconds_per_item, slowest_pass
 from regraft.search.ladder import Ladder
+from regraft.search.outcomes import ArmOutcome
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from regraft.search.arms import Arm
     from regraft.search.costs import CostModel
@@ -26,11 +27,13 @@ def plan_study(study: Study) -> list[dict[str, Any]]:
 
     A forward pass and a few steps of every arm are measured (and kept for the study itself). Of
     each run of an arm, `each` has learning rate, epochs, and seconds and peak memory if it goes on
-    to its end; in the race few do, and what all are expected to take is the arm's `seconds`.
+    to its end; in the race few do, and what all are expected to take is the arm's `seconds`. The
+    first that reads features pays the pass for them. Of what is not trained no memory is predicted.
     """
     study.register()
     budget = study.spec.budget
-    ladder = Ladder(study.surroundings(Clock(study.ledger, study.id, budget)), study.task)
+    around = study.surroundings(Clock(study.ledger, study.id, budget))
+    ladder = Ladder(around, study.task)
     costs = {arm.key: ladder.cost(arm) for arm in study.arms}
     purse = purse_of(
         study.arms,
@@ -51,7 +54,7 @@ def plan_study(study: Study) -> list[dict[str, Any]]:
         races = terms.admitted and purse.races(arm)
         remaining -= 0.0 if races else seconds
         planned.append(_Planned(arm, terms, cost, seconds, races=races))
-    return [*_rows(planned), *_beyond(study)]
+    return [*_rows(planned, around.memory_bytes), *_beyond(study)]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -65,28 +68,40 @@ class _Planned:
     races: bool
 
     @property
-    def n_runs(self) -> int:
-        return self.terms.n_rates if self.terms.admitted else 0
+    def protocols(self) -> list[dict[str, Any]]:
+        """Return what its runs train, in their order."""
+        candidates = ArmOutcome(self.arm, self.terms).admitted_candidates()
+        epochs = self.terms.epochs
+        return [with_fit(one, epochs=epochs) for one in candidates] if self.terms.admitted else []
 
 
-def _rows(planned: Sequence[_Planned]) -> list[dict[str, Any]]:
-    waiting = [one.cost.waiting_bytes for one in planned if one.races for _ in range(one.n_runs)]
-    beside = iter(held_beside(waiting))
-    return [
-        _row(one, [next(beside) if one.races else 0 for _ in range(one.n_runs)]) for one in planned
-    ]
+def _rows(planned: Sequence[_Planned], memory_bytes: float) -> list[dict[str, Any]]:
+    raced = [one for one in planned if one.races for _ in one.protocols]
+    beside = iter(held_beside([one.cost.waiting_bytes for one in raced]))
+    rows, read = [], set[int | None]()
+    for one in planned:
+        peak, each = one.cost.peak_memory_bytes, []
+        for number, protocol in enumerate(one.protocols):
+            held = next(beside) if one.races else 0
+            cost = _run(one, protocol, is_first=not number)
+            cost["peak_memory_bytes"] = beside_others(peak, held, memory_bytes) if peak else None
+            each.append(cost)
+        if each and one.arm.role == "control_without_fine_tuning" and one.arm.backbone not in read:
+            read.add(one.arm.backbone)
+            each[0]["seconds"] += one.cost.feature_pass
+        rows.append(_row(one, each))
+    return rows
 
 
-def _row(one: _Planned, beside: Sequence[int]) -> dict[str, Any]:
-    """Return the row of an arm, given what others hold while each of its runs is on."""
-    each = [_run(one, number, held) for number, held in enumerate(beside)]
+def _row(one: _Planned, each: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return the row of an arm, given its runs."""
     peaks = [run["peak_memory_bytes"] for run in each if run["peak_memory_bytes"]]
     return {
         "protocol": one.arm.key,
         "title": one.arm.title,
         "role": one.arm.role,
         "runs": one.terms.admitted,
-        "learning_rates": one.n_runs,
+        "learning_rates": len(each),
         "each": each,
         "seconds": one.seconds,
         "peak_memory_bytes": max(peaks, default=one.cost.peak_memory_bytes) or None,
@@ -94,16 +109,13 @@ def _row(one: _Planned, beside: Sequence[int]) -> dict[str, Any]:
     }
 
 
-def _run(one: _Planned, number: int, beside: int) -> dict[str, Any]:
+def _run(one: _Planned, protocol: Mapping[str, Any], *, is_first: bool) -> dict[str, Any]:
     """Return what one run of an arm costs; the first makes the pre-flight for all."""
-    cost, peak = one.cost, one.cost.peak_memory_bytes
-    protocol = with_fit(one.arm.candidates[number], epochs=one.terms.epochs)
     is_trained = one.arm.is_trained
     return {
         "rate": float(protocol["rate"]["peak"]) if is_trained else None,
         "epochs": one.terms.epochs if is_trained else None,
-        "seconds": cost.run(protocol) + (0.0 if number else cost.preflight_seconds),
-        "peak_memory_bytes": peak + beside if peak else None,
+        "seconds": one.cost.run(protocol) + (one.cost.preflight_seconds if is_first else 0.0),
     }
 
 

@@ -27,7 +27,7 @@ from regraft.report.card import card_markdown
 from regraft.report.page import write_report
 from regraft.search.account import Account, evidence_of
 from regraft.search.arms import Arm, check_depths, check_kinds, study_arms
-from regraft.search.bench import study_benches
+from regraft.search.bench import Bench, prefix_limit
 from regraft.search.beyond import Asides, predict_beyond, read_asides
 from regraft.search.clock import Clock
 from regraft.search.final import final_evaluation, finalists, weights_of_finalists
@@ -46,8 +46,6 @@ if TYPE_CHECKING:
     from regraft.api import Backbone, Protocol
     from regraft.backbones.backbone import Backbone as Encoder
     from regraft.events import Event
-    from regraft.evidence.verdict import Verdict
-    from regraft.search.bench import Bench
     from regraft.tasks.items import Items
 
 
@@ -291,7 +289,7 @@ class Study:
             ladder = Ladder(around, self.task)
             later = bool(spec.label_budgets or spec.robustness)
             verdict = yield from ladder.events(self.arms, seeds=spec.seeds, more_follows=later)
-            self.ledger.decisions.decide(study, "verdict", lambda: _verdict_json(verdict))
+            self.ledger.decisions.decide(study, "verdict", verdict.to_json)
             budget_runs = yield from self._budget_runs(ladder, around)
             yield from weights_of_finalists(ladder, verdict, self.ledger)
             inputs, scored = self.pool.sealed.inputs, finalists(ladder.outcomes, verdict)
@@ -299,7 +297,7 @@ class Study:
                 self.ledger,
                 study,
                 task=self.pool,
-                benches=self._benches(inputs, study),
+                benches=self._benches(inputs, around.device),
                 finalists=scored,
                 budget_runs=budget_runs,
                 beyond=predict_beyond(around, self.asides, self.task, inputs, scored, verdict),
@@ -317,21 +315,28 @@ class Study:
                     final=final,
                     points=points,
                     seconds=clock.seconds,
+                    memory_bytes=around.memory_bytes,
                 )
             )
             clock.save()
 
-    def surroundings(self, clock: Clock) -> Surroundings:
-        """Return what every run of the study shares; features and prefixes are computed once."""
-        device = choose_device()
-        benches = self._benches(self.pool.development, clock.study)
-        asked = self.spec.precision
+    def surroundings(
+        self, clock: Clock, *, device: str | None = None, prefix_bytes: float | None = None
+    ) -> Surroundings:
+        """Return what every run of the study shares; features and prefixes are computed once.
+
+        Where a run is run again, `device` and `prefix_bytes` are those of then.
+        """
+        device, study, limit = device or choose_device(), clock.study, prefix_bytes
+        if limit is None:
+            limit = prefix_limit(self.ledger, study, self._cache)
+        benches = self._benches(self.pool.development, device, limit)
         precision = study_precision(
-            self.ledger, self.id, benches, self.task, asked=asked, device=device
+            self.ledger, study, benches, self.task, asked=self.spec.precision, device=device
         )
         return Surroundings(
             ledger=self.ledger,
-            study=self.id,
+            study=study,
             benches=[bench.at(precision) for bench in benches],
             clock=clock,
             seed=self.spec.seed,
@@ -341,9 +346,13 @@ class Study:
             memory_bytes=self._sitting.memory_bytes or share_of_free(device),
         )
 
-    def _benches(self, items: Items, study: str) -> list[Bench]:
-        cache = Cache(self.ledger.home / "cache", most_bytes=self._sitting.cache_bytes)
-        return study_benches(self.ledger, study, items, self.backbones, cache)
+    @property
+    def _cache(self) -> Cache:
+        return Cache(self.ledger.home / "cache", most_bytes=self._sitting.cache_bytes)
+
+    def _benches(self, items: Items, device: str, limit: float | None = None) -> list[Bench]:
+        cache = self._cache
+        return [Bench(items, b, cache, device=device, most_bytes=limit) for b in self.backbones]
 
     def _budget_runs(
         self, ladder: Ladder, around: Surroundings
@@ -387,12 +396,3 @@ class Study:
         self.ledger.studies.save_record(self.id, record)
         kept = finalists(account.outcomes, account.verdict)
         self.ledger.runs.keep_states(self.id, {one.run for o in kept for one in o.repetitions})
-
-
-def _verdict_json(verdict: Verdict) -> dict[str, Any]:
-    return {
-        "kind": verdict.kind,
-        "winner": verdict.winner,
-        "tied": list(verdict.tied),
-        "reason": "; ".join(verdict.reasons),
-    }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,7 +24,7 @@ from regraft.evidence.side_by_side import TableOptions, compare_recorded, compar
 from regraft.evidence.task_card import task_card
 from regraft.features.store import Cache
 from regraft.ledger.ledger import Ledger
-from regraft.search.bench import Bench
+from regraft.search.bench import Bench, recorded_prefix_limit
 from regraft.search.clock import Clock
 from regraft.search.drive import adjustments, as_recorded, was_ended_at
 from regraft.search.ladder import Ladder
@@ -158,10 +158,10 @@ def _same_job(ledger: Ledger, row: RunRow, backbone: str | None) -> Job:
             "only runs of the ladder on the same data can be verified.",
             where=where,
         )
-    around = replace(
-        study.surroundings(Clock(ledger, study_id, spec.budget)),
-        study=study_id,
+    around = study.surroundings(
+        Clock(ledger, study_id, spec.budget),
         device=configuration["device"],
+        prefix_bytes=recorded_prefix_limit(ledger, study_id),
     )
     ladder = Ladder(around, study.task)
     protocol, seed = configuration["protocol"], int(configuration["seed"])

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -255,26 +254,6 @@ def test_small_images_are_not_enlarged_and_large_ones_are_shrunk_by_averaging() 
     assert small["weight"].shape == (2, 8 * 8 * 3)
     assert large["side"].tolist() == [4]
     assert raw_logistic.pixels(data(8), 4) == pytest.approx(np.full((2, 48), 100 / 255))
-
-
-@pytest.mark.parametrize("kind", ["image", "array"])
-def test_raw_numbers_that_memory_does_not_hold_lie_in_a_file(kind: str) -> None:
-    random = np.random.default_rng(0)
-    labels = np.arange(60) % 3
-    images = random.integers(0, 200, (60, 8, 8, 3)) + labels[:, None, None, None] * 9
-    raw = list(images.astype(np.uint8 if kind == "image" else np.float32))
-    ample = PredictorData(kind, raw, None, labels, 3, 45)
-    scarce = replace(ample, memory_bytes=0.0)
-    kept, mapped = (raw_logistic.pixels(data, 8) for data in (ample, scarce))
-    assert isinstance(mapped, np.memmap)
-    assert not isinstance(kept, np.memmap)
-    assert np.array_equal(kept, mapped)
-    spec = raw_logistic.Spec()
-    ours, theirs = (
-        raw_logistic.predict(spec, raw_logistic.fit(spec, data, 0), data)
-        for data in (ample, scarce)
-    )
-    np.testing.assert_allclose(ours, theirs, atol=1e-4)
 
 
 def test_words_and_pairs_are_weighted_as_scikit_learn_does() -> None:

@@ -45,7 +45,7 @@ def found(study: Study) -> dict[str, Any]:
         for one in study.ledger.runs.of(study.id)
         if one.protocol == "small-upper" and one.status == "done"
     )
-    bench = study._benches(study.pool.development)[0]
+    bench = study._benches(study.pool.development, "cpu")[0]
     job = Job(
         run=run.id,
         protocol=run.configuration["protocol"],
@@ -168,5 +168,5 @@ def test_movement_grows_with_what_was_done() -> None:
 def test_untrained_arms_have_no_depths(study: Study) -> None:
     arms = [one for one in study.arms if not one.is_trained or one.is_from_scratch]
     outcomes = [ArmOutcome(one, None) for one in arms]  # type: ignore[arg-type]
-    benches = study._benches(study.pool.development)
+    benches = study._benches(study.pool.development, "cpu")
     assert moved_depths(study.ledger, outcomes, benches, study.task, seed=0) == {}

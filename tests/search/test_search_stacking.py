@@ -15,6 +15,7 @@ from regraft.engine.job import Job
 from regraft.events import Step
 from regraft.features.store import Cache
 from regraft.search import stacking
+from regraft.search.advisor import Admission
 from regraft.search.bench import Bench
 from regraft.search.ladder import Ladder
 from regraft.search.stacking import compare
@@ -252,6 +253,25 @@ def test_seeds_that_were_killed_together_end_with_the_same_numbers(
 def test_a_seed_that_trained_with_others_is_verified_by_itself(repeated: Study) -> None:
     run, _ = seeds_of(repeated)[2]
     assert verified(repeated, run).same
+
+
+def test_a_seed_that_there_is_no_time_for_takes_part_in_no_step(
+    repeated: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decide_by(monkeypatch, ALWAYS)
+    study = a_study(tmp_path)
+    study.register()
+    none_left = Admission(False, "decided before")
+    study.ledger.decisions.decide(study.id, "seed/small-lora/2", none_left.to_json)
+    list(a_race(study, seeds=3))
+    whole = dict(seeds_of(repeated))
+    (first, _), (second, ended) = seeds_of(study)
+    assert [first, second] == list(whole)[:2]
+    assert ended.summary["stack"]["ends"] == {list(whole)[2]: -1}
+    np.testing.assert_allclose(
+        losses(study, second)[:HALF], losses(repeated, second)[:HALF], rtol=0, atol=1e-5
+    )
+    assert verified(study, second).same
 
 
 def test_seeds_of_texts_train_one_by_one(tmp_path: Path) -> None:

@@ -45,7 +45,8 @@ CacheBudget = Annotated[
     typer.Option(
         "--cache",
         help="What features and activations may take on the disk: 20GB. A fifth of what is free, "
-        "20 GB at most, if not given. The activations at one depth are kept up to a quarter of it.",
+        "20 GB at most, if not given. The activations at one depth are kept up to a quarter of "
+        "it, for a study as it was in its first sitting.",
     ),
 ]
 Report = Annotated[Path | None, typer.Option(help="Where the report goes: .html, .md or .json.")]

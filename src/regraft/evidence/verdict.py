@@ -73,6 +73,11 @@ class Verdict:
     reasons: tuple[str, ...]
     gates: tuple[Gate, ...] = ()
 
+    def to_json(self) -> dict[str, Any]:
+        """Return what the ledger keeps of it."""
+        named = {"kind": self.kind, "winner": self.winner, "tied": list(self.tied)}
+        return {**named, "reason": "; ".join(self.reasons)}
+
 
 @dataclass(frozen=True, slots=True)
 class Confirmation:

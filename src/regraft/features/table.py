@@ -152,10 +152,16 @@ def source_probabilities(
 
 
 def has_features(
-    cache: Cache, backbone: Backbone, *, items: Items, precision: Precision = "fp32"
+    cache: Cache,
+    backbone: Backbone,
+    *,
+    items: Items,
+    precision: Precision = "fp32",
+    device: str = "cpu",
 ) -> bool:
-    """Whether the pooled features are there, so that no pass is needed for them."""
-    return cache.holds(_key(backbone, items, "pooled", precision), len(items))
+    """Whether the pooled features of a device are there, so that no pass is needed for them."""
+    key = _key(backbone, items, "pooled", precision) | {"device": torch.device(device).type}
+    return cache.holds(key, len(items))
 
 
 def _stores(

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import logging
-from contextlib import contextmanager
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, final
 
 import numpy as np
 import torch
 
-from regraft.engine.device import choose_device
+from regraft.backbones.placing import placed
 from regraft.engine.job import RunData
 from regraft.errors import LedgerError
 from regraft.features.store import ArrayStore
@@ -25,7 +24,7 @@ from regraft.features.views import View, ViewInputs
 from regraft.tasks.items import Decoded
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from regraft.backbones.backbone import Backbone
     from regraft.backbones.precision import Precision
@@ -43,6 +42,10 @@ views of a protocol; above it a run computes its prefix at each step.
 What is kept of the pass for the features is no more than this for all depths together. A quarter
 leaves room for inputs, features and other depths: a prefix that drives these out costs their pass.
 """
+
+_LIMIT = "prefix_bytes"
+_UNDECIDED_BYTES = 2 << 30
+"""Of studies by versions that did not decide on it."""
 
 _Found = ArrayStore | str | None
 """A prefix that is open, why it cannot be written, or None where it is too large."""
@@ -96,18 +99,6 @@ class Bench:
             most_bytes=self._given,
         )
 
-    @contextmanager
-    def on_device(self) -> Iterator[None]:
-        """Let the backbone pass where the study computes; between passes it lies in main memory."""
-        if self.device == "cpu":
-            yield
-            return
-        self.backbone.module.to(self.device)
-        try:
-            yield
-        finally:
-            self.backbone.module.to("cpu")
-
     @cached_property
     def prepared(self) -> ArrayStore:
         """The inputs after the backbone's own preprocessing."""
@@ -119,10 +110,13 @@ class Bench:
 
         Where a pass is needed for them, it keeps the prefixes that are expected to be asked for.
         """
-        with self.on_device():
-            has = has_features(
-                self._cache, self.backbone, items=self.items, precision=self.precision
-            )
+        has = has_features(
+            self._cache,
+            self.backbone,
+            items=self.items,
+            precision=self.precision,
+            device=self.device,
+        )
         depths = [] if has else self._affordable()
         try:
             return self._pass(depths)
@@ -216,7 +210,7 @@ class Bench:
             return _opened(self._prefixes[depth])
         if self._prefix_bytes([depth])[0] > self._most_bytes:
             return None
-        with self.on_device():
+        with placed(self.backbone, self.device):
             return prefix_activations(
                 self._cache,
                 self.backbone,
@@ -230,7 +224,7 @@ class Bench:
         share = len(rows) / len(self.items)
         if self._prefix_bytes([depth])[0] * share * view.of > self._most_bytes:
             return None
-        with self.on_device():
+        with placed(self.backbone, self.device):
             return prefix_activations(
                 self._cache,
                 self.backbone,
@@ -243,7 +237,7 @@ class Bench:
 
     def _pass(self, depths: Sequence[int]) -> np.ndarray[Any, Any]:
         """Return the features; keep the prefixes at some depths on the way."""
-        with self.on_device():
+        with placed(self.backbone, self.device):
             features, prefixes = features_and_prefixes(
                 self._cache,
                 self.backbone,
@@ -275,24 +269,24 @@ class Bench:
         return [one.numel() * one.element_size() * len(self.items) for one in hidden]
 
 
-def study_benches(
-    ledger: Ledger, study: str, items: Items, backbones: Sequence[Backbone], cache: Cache
-) -> list[Bench]:
-    """Return the backbones of a study with items, their prefixes kept as in its first sitting.
+def prefix_limit(ledger: Ledger, study: str, cache: Cache) -> float:
+    """Return the bytes of prefixes that a study keeps together, as its first sitting decided.
 
-    Features and prefixes are computed on the device that the study uses.
-
-    Kept or computed, the last bits may differ. Another sitting, or who verifies a run, may give the
-    cache another budget or find less room on the disk: how large a prefix is kept is a decision.
+    Kept or computed, the last bits may differ, and another sitting may give the cache another
+    budget or find less room on the disk.
     """
 
     def decide() -> dict[str, Any]:
         reason = f"a quarter of what the cache may take, {cache.most_bytes / 1e9:.3g} GB"
         return {"most_bytes": _SHARE_OF_CACHE * cache.most_bytes, "reason": reason}
 
-    most = float(ledger.decisions.decide(study, "prefix_bytes", decide)["most_bytes"])
-    device = choose_device()
-    return [Bench(items, one, cache, device=device, most_bytes=most) for one in backbones]
+    return float(ledger.decisions.decide(study, _LIMIT, decide)["most_bytes"])
+
+
+def recorded_prefix_limit(ledger: Ledger, study: str) -> float:
+    """Return what a study decided on, to run one of its runs again; nothing is written."""
+    decided = (one.value for one in ledger.decisions.all(study) if one.key == _LIMIT)
+    return float(next(decided, {"most_bytes": _UNDECIDED_BYTES})["most_bytes"])
 
 
 def _tried(keep: Callable[[], ArrayStore | None], depth: int) -> _Found:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from regraft.backbones.placing import placed
 from regraft.backbones.precision import autocast
 from regraft.engine.run import predictor_kind
 
@@ -87,7 +88,7 @@ def measure_forward(bench: Bench) -> float:
         batch = {name: tensor.to(device) for name, tensor in batch.items()}
         backbone.features(batch).float().cpu()
 
-    with bench.on_device(), torch.no_grad(), autocast(bench.precision, device):
+    with placed(backbone, device), torch.no_grad(), autocast(bench.precision, device):
         return _fastest(run) / len(rows)
 
 

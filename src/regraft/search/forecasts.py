@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from regraft.evidence.arm import RunCost
-from regraft.search.halving import kept
+from regraft.search.halving import kept, rungs
 from regraft.search.trial import Trial
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from regraft.ledger.decisions import Decision
+    from regraft.search.drive import Outcome
     from regraft.search.outcomes import ArmOutcome
 
 _MISTIMED = 1.5
@@ -21,7 +23,11 @@ _TELLING_SECONDS = 1.0
 
 
 def run_costs(
-    decisions: Sequence[Decision], outcome: ArmOutcome, outcomes: Sequence[ArmOutcome]
+    decisions: Sequence[Decision],
+    outcome: ArmOutcome,
+    outcomes: Sequence[ArmOutcome],
+    *,
+    memory_bytes: float = math.inf,
 ) -> tuple[RunCost, ...]:
     """Return the costs of an arm's runs, those that dropped out of the race at what they took.
 
@@ -33,14 +39,19 @@ def run_costs(
         decisions: Of the study.
         outcome: What became of the arm.
         outcomes: What became of all arms: in the race their runs hold memory beside this one's.
+        memory_bytes: What the process might hold; above it those that wait are put on disk.
     """
     by_key = {one.key: one.value for one in decisions}
     tried = _trial(by_key, outcome)
     if tried is None:
         return ()
     beside, first = _held_beside(by_key, outcomes), _first_run(by_key, outcome)
+
+    def peak(run: str) -> int:
+        return beside_others(tried.peak_memory_bytes, beside.get(run, 0), memory_bytes)
+
     ended = [
-        _ended(tried, one.run, one.summary, beside=beside.get(one.run, 0))
+        _ended(tried, one, peak=peak(one.run))
         for one in (*outcome.tuning, *outcome.repetitions[1:])
         if one.status == "done" and one.summary.get("stacked", 1) == 1
     ]
@@ -64,8 +75,8 @@ def held_beside(waiting: Sequence[int]) -> list[int]:
         >>> held_beside([10, 10, 10])
         [0, 10, 20]
     """
-    if not waiting:
-        return []
+    if not rungs(len(waiting)):
+        return [0] * len(waiting)  # too few to be compared: one ends before the next begins
     going_on = (kept(len(waiting)) - 1) * sum(waiting) // len(waiting)
     before = [sum(waiting[:place]) for place in range(len(waiting))]
     return [max(one, going_on) for one in before]
@@ -90,6 +101,18 @@ def mistimed(costs: Sequence[RunCost]) -> str:
         return ""
     runs = "1 run" if len(told) == 1 else f"{len(told)} runs"
     return f"{runs} took {ratio:.2g} times as long as trials said: what is left is tried again"
+
+
+def beside_others(peak: int, held: int, memory_bytes: float) -> int:
+    """Return the peak memory of a run, `peak` by itself, beside others that hold `held` bytes.
+
+    Where that is more than the process may hold, those that wait are put on disk.
+
+    Example:
+        >>> beside_others(5, 3, 7.0), beside_others(5, 3, 4.0), beside_others(5, 3, math.inf)
+        (7, 5, 8)
+    """
+    return int(max(peak, min(peak + held, memory_bytes)))
 
 
 def _trial(by_key: Mapping[str, Any], outcome: ArmOutcome) -> Trial | None:
@@ -130,13 +153,13 @@ def _with_preflight(cost: RunCost, tried: Trial) -> RunCost:
     return replace(cost, predicted_seconds=cost.predicted_seconds + tried.preflight_seconds)
 
 
-def _ended(tried: Trial, run: str, summary: Mapping[str, Any], *, beside: int) -> RunCost:
+def _ended(tried: Trial, ended: Outcome, *, peak: int) -> RunCost:
     return RunCost(
-        run=run,
-        predicted_seconds=tried.seconds_of(summary["stages"]),
-        seconds=float(summary["seconds"]),
-        predicted_memory_bytes=tried.peak_memory_bytes + beside,
-        peak_memory_bytes=int(summary["peak_memory_bytes"]),
+        run=ended.run,
+        predicted_seconds=tried.seconds_of(ended.summary["stages"]),
+        seconds=float(ended.summary["seconds"]),
+        predicted_memory_bytes=peak,
+        peak_memory_bytes=int(ended.summary["peak_memory_bytes"]),
     )
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 from functools import partial
-from itertools import takewhile
 from typing import TYPE_CHECKING, Any, final
 
 from regraft.engine.job import Job
@@ -17,7 +16,6 @@ from regraft.search.advisor import (
     SCRATCH_SHARE,
     Admission,
     Purse,
-    admit_repetition,
     contenders,
     order,
     purse_of,
@@ -32,6 +30,7 @@ from regraft.search.gating import run_pairs, verdict_of, with_trained_off_switch
 from regraft.search.halving import racing_share
 from regraft.search.outcomes import ArmOutcome
 from regraft.search.race import Runner, dropped_out, grouped, race
+from regraft.search.repeating import with_time
 from regraft.search.stacking import in_turn, joint_stack
 from regraft.seeds import derive
 
@@ -44,7 +43,7 @@ if TYPE_CHECKING:
     from regraft.search.surroundings import Surroundings
     from regraft.tasks.task import Task
 
-NUMERICS_VERSION = 6
+NUMERICS_VERSION = 7
 """Part of every run's id; raised only when the same inputs give other numbers."""
 
 
@@ -327,13 +326,18 @@ class Ladder:
         )
         for key in tied["arms"]:
             outcome = done[key]
-            has_time = partial(self._is_repeated, outcome, kept=kept)
-            asked = [(outcome.protocol, number) for number in takewhile(has_time, range(1, seeds))]
+            asked = [(outcome.protocol, number) for number in range(1, seeds)]
             runners = self._together(outcome, asked, key=f"{key}/seeds")
+            numbers = {runner: number for number, runner in enumerate(runners, 1)}
             for group in grouped(runners):
-                yield from in_turn(group, 1.0)
-            ended = [one.outcome for one in runners if one.outcome is not None]
-            outcome.repetitions += [one for one in ended if one.status == "done"]
+                due = with_time(
+                    self._around, outcome, {one: numbers[one] for one in group}, kept=kept
+                )
+                yield from in_turn(due, 1.0)
+                ended = [one.outcome for one in due if one.outcome is not None]
+                outcome.repetitions += [one for one in ended if one.status == "done"]
+                if len(due) < len(group):
+                    break
 
     def _has_time(self, outcome: ArmOutcome, candidate: Mapping[str, Any]) -> bool:
         """Whether an arm that is capped tries one more rate; decided and written down."""
@@ -347,19 +351,6 @@ class Ladder:
                 "admitted": left > 0,
                 "reason": f"{left:.0f} s of its third of the budget are left",
             },
-        )
-        return bool(value["admitted"])
-
-    def _is_repeated(self, outcome: ArmOutcome, number: int, *, kept: float) -> bool:
-        value = self._around.ledger.decisions.decide(
-            self._around.study,
-            f"seed/{outcome.arm.key}/{number}",
-            lambda: admit_repetition(
-                outcome.arm,
-                estimated=number * float(outcome.repetitions[0].summary["seconds"]),
-                remaining=self._around.clock.remaining - kept,
-                number=number,
-            ).to_json(),
         )
         return bool(value["admitted"])
 

@@ -142,7 +142,8 @@ def compare_metric(
 ) -> tuple[bool, str]:
     """Say whether a linear probe has the same validation metric in bf16 as in fp32, within noise.
 
-    The noise is one standard error of the metric in fp32: what other validation items would change.
+    The noise is one standard error of the metric in fp32 on all validation items of the fold, also
+    where some are looked at: what other items would change.
 
     Args:
         features: In each precision, those of the training items and then of the validation items,
@@ -160,13 +161,14 @@ def compare_metric(
     defined = all(data.metric in one for one in scores.values())
     name = data.metric if defined else "log_loss"
     of = interval(name, probabilities["fp32"], labels, costs=costs)
-    noise = (of.high - of.low) / 2 / _NORMAL_95
+    whole = len(data.folds[0].validation)
+    noise = (of.high - of.low) / 2 / _NORMAL_95 * math.sqrt(len(labels) / whole)
     values = {one: score[name] for one, score in scores.items()}
     lost = METRICS[name].sign * (values["fp32"] - values["bf16"])
     why = (
         f"{METRICS[name].title} of a linear probe on {len(labels)} validation items "
         f"{number(values['bf16'])} in bf16, {number(values['fp32'])} in fp32, its standard error "
-        f"{number(noise)}"
+        f"on all {number(noise)}"
     )
     return bool(lost <= noise), why
 

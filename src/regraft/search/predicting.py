@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, final
 
 import numpy as np
 
+from regraft.backbones.placing import placed
+from regraft.engine.device import choose_device
 from regraft.engine.job import Job, RunData
 from regraft.engine.predict import predict_with_features
 from regraft.evidence.gathered import Predicted
@@ -51,8 +53,9 @@ def shown_data(items: Items, backbone: Backbone, *, n_classes: int, metric: str)
 
     @cache
     def features() -> np.ndarray[Any, Any]:
-        passes = passed(backbone, prepared, Wanted(pooled=True), "fp32")
-        found = [one for (arrays,) in passes for one in arrays]
+        with placed(backbone, choose_device()):
+            passes = passed(backbone, prepared, Wanted(pooled=True), "fp32")
+            found = [one for (arrays,) in passes for one in arrays]
         return np.array(found, np.float32).reshape(n, backbone.width)
 
     return RunData(

@@ -175,10 +175,14 @@ def _measure(job: Job, n: int, *, apart: bool) -> tuple[float, float]:
             batch=lambda _, at: loader.training(rows, depth=at, draw=(stage.name, 0, 0)),
             parameters=model.trained(),
         )
-        ways = (
-            lambda: objective.accumulate(member.batch(0, depth), len(rows)),
-            lambda: member.take_gradient(depth),
-        )
+        n_batches = n if apart else 1  # a member that is stood in for loads none
+
+        def jointly() -> torch.Tensor:
+            for _ in range(n_batches - 1):
+                member.batch(0, depth)
+            return member.take_gradient(depth)
+
+        ways = (lambda: objective.accumulate(member.batch(0, depth), len(rows)), jointly)
         try:
             with warnings.catch_warnings():
                 warnings.filterwarnings("error", message=_NO_RULE)

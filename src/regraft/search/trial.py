@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, final
 import numpy as np
 import torch
 
+from regraft.backbones.placing import placed
 from regraft.config.protocol import depth_index
 from regraft.config.registry import kind_spec, load
 from regraft.engine.batches import Loader, epoch_batches
@@ -104,6 +105,8 @@ def trial(job: Job) -> Trial:
     many open blocks as an epoch has in the mean, the memory that of all. A run that fails here
     fails in the study too, with its reason: it costs nothing.
     """
+    if _starts_solved(job):  # it is tried as what no run is: its pre-flight serves none
+        job = replace(job, data=replace(job.data, checked={}))
     size = _FEW
     found, step = _tried(job, size)
     if step and (steps := min(_MOST_STEPS, int(_TIMED_SECONDS / step))) > size.steps:
@@ -172,14 +175,13 @@ def _tried(job: Job, size: _Size) -> tuple[Trial, float]:
     few, all_ = (_validated(one, lengths) for one in (small, job))
     evaluation *= all_ / max(few, 1.0)
     n_validated = len(job.data.folds[0].validation) if job.data.folds else 0
-    is_left = small.protocol["head"] != job.protocol["head"]  # the head's start is looked at too
     found = Trial(
         start_seconds=start,
         epoch_seconds=train + evaluation,
         peak_memory_bytes=peak,
         evaluation_seconds=evaluation,
         n_validated=n_validated,
-        preflight_seconds=preflight if is_left else 0.0,
+        preflight_seconds=preflight if _starts_solved(job) else 0.0,
         waiting_bytes=waiting,
     )
     return found, float(np.mean(seconds[later]))
@@ -194,7 +196,7 @@ def small_job(job: Job, size: _Size = _FEW) -> Job:
     chosen = np.concatenate([train, validation])
     fold = Fold(np.arange(len(train)), np.arange(len(train), len(chosen)))
     protocol = {**with_fit(job.protocol, epochs=1), "unfreeze": None}  # all that it will open
-    if protocol["head"].get("start") in ("probe", "centroid"):
+    if _starts_solved(job):
         protocol = {**protocol, "head": {**protocol["head"], "start": "random"}}
     rows = data.rows[chosen]
     prefix = cache(partial(_Prefix, job, rows))
@@ -211,6 +213,11 @@ def small_job(job: Job, size: _Size = _FEW) -> Job:
     return replace(job, protocol=protocol, data=small, adjustments={}, checkpoint_seconds=1e9)
 
 
+def _starts_solved(job: Job) -> bool:
+    """Whether the head starts from one that is solved on all items, which a trial does not do."""
+    return job.protocol["head"].get("start") in ("probe", "centroid")
+
+
 @final
 class _Prefix:
     """The hidden states of a few items, computed when the trial begins and held in memory."""
@@ -224,9 +231,11 @@ class _Prefix:
         backbone, prepared = job.backbone, job.data.prepared
         inputs = prepared if view is None else ViewInputs(prepared, view)
         places, lengths = np.arange(len(rows)), prepared.lengths()[rows]
-        with torch.no_grad():
-            for chosen in cached_batches(backbone, places, lengths, "cpu"):
+        device = torch.device(job.device)
+        with torch.no_grad(), placed(backbone, job.device):
+            for chosen in cached_batches(backbone, places, lengths, device.type):
                 batch = backbone.preprocess.collate(inputs.gather(rows[chosen]))
+                batch = {name: tensor.to(device) for name, tensor in batch.items()}
                 hidden = backbone.split_hidden(backbone.hidden(batch, depth=depth), batch)
                 self._kept |= zip(chosen.tolist(), hidden, strict=True)
 

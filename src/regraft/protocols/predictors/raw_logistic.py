@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from tempfile import TemporaryFile
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 from PIL import Image
@@ -12,17 +10,12 @@ from pydantic import Field
 
 from regraft.config.spec import Spec as Base
 from regraft.features.logistic import fit_probe
-from regraft.features.solved import linear_logits
 from regraft.protocols.bag_of_words import fit_words, word_logits
 from regraft.protocols.predictor_data import PredictorData
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 NEEDS: Literal["nothing", "raw", "features"] = "raw"
 
 _LOOKED_AT = 32
-_VALUE_BYTES = 4
 
 
 class Spec(Base):
@@ -67,42 +60,28 @@ def predict(
     del spec
     if data.kind == "text":
         return word_logits(state, data.need_raw())
-    return linear_logits(pixels(data, int(state["side"][0])), state["weight"], state["bias"])
+    rows = pixels(data, int(state["side"][0]))
+    logits: np.ndarray[Any, Any] = rows @ state["weight"].T + state["bias"]
+    return logits
 
 
 def pixels(data: PredictorData, side: int) -> np.ndarray[Any, Any]:
-    """Return images as side × side RGB in [0, 1], or arrays flattened: float32 rows (n, d).
-
-    They lie in a file where they are more than half of what may be kept in memory.
-    """
+    """Return images as side × side RGB in [0, 1], or arrays flattened: float32 rows (n, d)."""
     raw = data.need_raw()
-    if not len(raw):
-        return np.empty((0, 0), np.float32)
-    shape = (len(raw), _numbers(raw[0], data.kind, side).size)
-    if math.prod(shape) * _VALUE_BYTES > data.memory_bytes / 2:
-        return _in_a_file(raw, data.kind, side, shape)
-    rows = np.empty(shape, np.float32)
+    rows: np.ndarray[Any, Any] | None = None
     for place, one in enumerate(raw):
-        rows[place] = _numbers(one, data.kind, side)
-    return rows
+        values = _values(one, data.kind, side)
+        if rows is None:
+            rows = np.empty((len(raw), values.size), np.float32)  # no list beside it
+        rows[place] = values
+    return np.empty((0, 0), np.float32) if rows is None else rows
 
 
-def _numbers(one: Any, kind: str, side: int) -> np.ndarray[Any, Any]:
+def _values(one: Any, kind: str, side: int) -> np.ndarray[Any, Any]:
     if kind == "array":
         return np.asarray(one, np.float32).ravel()
     small = Image.fromarray(one).resize((side, side), Image.Resampling.BOX)
-    return np.asarray(small, np.float32).ravel() / np.float32(255.0)
-
-
-def _in_a_file(
-    raw: Sequence[Any], kind: str, side: int, shape: tuple[int, int]
-) -> np.ndarray[Any, Any]:
-    """Return the rows in a mapped file that is gone when nothing reads it any more."""
-    with TemporaryFile() as file:
-        for one in raw:
-            file.write(_numbers(one, kind, side).tobytes())
-        file.flush()
-        return np.memmap(file, np.float32, "r", shape=shape)
+    return np.asarray(small, np.float32).ravel() / 255.0
 
 
 def _side(spec: Spec, data: PredictorData) -> int:
