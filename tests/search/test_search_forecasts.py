@@ -119,6 +119,11 @@ def test_in_the_race_memory_holds_those_that_wait() -> None:
     # of five two go on: beside the first one other, of a middling size
     assert first.predicted_memory_bytes == 500 + (30 * 3 + 90 * 2) // 5
     assert last.predicted_memory_bytes == 500 + 30 * 3 + 90
+    # what was read between the trial and the race is there too
+    trial_full = {**more["cost__full"], "held_bytes": 200}
+    later = decisions(**{**more, "cost__full": trial_full, "race": {"held_bytes": 240}})
+    last = run_costs(later, full, [lora, full])[0]
+    assert last.predicted_memory_bytes == 500 + 30 * 3 + 90 + 40
     alone = costs_of(
         decisions(**{key: one for key, one in more.items() if "rung" not in key}), lora
     )

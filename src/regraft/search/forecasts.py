@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from regraft.search.drive import Outcome
     from regraft.search.outcomes import ArmOutcome
 
+RACE = "race"
+"""Key of the decision that holds what the process held as the race began."""
+
 _MISTIMED = 1.5
 _TELLING_SECONDS = 1.0
 
@@ -38,7 +41,8 @@ def run_costs(
     Args:
         decisions: Of the study.
         outcome: What became of the arm.
-        outcomes: What became of all arms: in the race their runs hold memory beside this one's.
+        outcomes: What became of all arms: in the race their runs hold memory beside this one's,
+            and so does what the study has read since the trial.
         memory_bytes: What the process might hold; above it those that wait are put on disk.
     """
     by_key = {one.key: one.value for one in decisions}
@@ -46,9 +50,11 @@ def run_costs(
     if tried is None:
         return ()
     beside, first = _held_beside(by_key, outcomes), _first_run(by_key, outcome)
+    grown = max(0, by_key.get(RACE, {}).get("held_bytes", 0) - tried.held_bytes)
 
     def peak(run: str) -> int:
-        return beside_others(tried.peak_memory_bytes, beside.get(run, 0), memory_bytes)
+        more = grown + beside[run] if run in beside else 0
+        return beside_others(tried.peak_memory_bytes, more, memory_bytes)
 
     ended = [
         _ended(tried, one, peak=peak(one.run))

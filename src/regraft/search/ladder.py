@@ -8,6 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, final
 
 from regraft.engine.job import Job
+from regraft.engine.meter import used_bytes
 from regraft.evidence.gates import dropped_arms
 from regraft.evidence.verdict import Verdict
 from regraft.hashing import digest_json
@@ -24,7 +25,7 @@ from regraft.search.arms import Arm, with_fit
 from regraft.search.compiling import arm_compiles
 from regraft.search.costing import arm_cost, has_no_time, not_tried
 from regraft.search.drive import Outcome, adjustments, drive, recorded
-from regraft.search.forecasts import mistimed, run_costs
+from regraft.search.forecasts import RACE, mistimed, run_costs
 from regraft.search.foresight import foresee_prefixes
 from regraft.search.gating import run_pairs, verdict_of, with_trained_off_switches
 from regraft.search.halving import racing_share
@@ -275,14 +276,20 @@ class Ladder:
         runners = [runner for _, _, runner in entries]
         metric = self._task.metric
         pairs = run_pairs([(outcome.arm, runner.run) for outcome, _, runner in entries])
-        yield from race(self._around, runners, metric=metric, reserved=reserved, pairs=pairs)
         ledger, study = self._around.ledger, self._around.study
+        ledger.decisions.decide(study, RACE, self._held)
+        yield from race(self._around, runners, metric=metric, reserved=reserved, pairs=pairs)
         dropped = dropped_out(ledger.decisions.all(study), metric)
         for outcome, candidate, runner in entries:
             if runner.outcome is not None:
                 outcome.note(candidate, runner.outcome, metric)
             elif runner.run in dropped:
                 outcome.dropped[runner.run] = dropped[runner.run]
+
+    def _held(self) -> dict[str, Any]:
+        """Return what the process holds, from which the memory of the race's runs is predicted."""
+        held = used_bytes(self._around.device)
+        return {"held_bytes": held, "reason": f"{held / 2**30:.2f} GiB are held as the race begins"}
 
     def _runners(self, outcome: ArmOutcome) -> list[tuple[dict[str, Any], Runner]]:
         """Return the learning rates of an arm with their runs, together where that is faster."""

@@ -14,6 +14,7 @@ from regraft.backbones.placing import placed
 from regraft.config.protocol import depth_index
 from regraft.config.registry import kind_spec, load
 from regraft.engine.batches import Loader, epoch_batches
+from regraft.engine.meter import used_bytes
 from regraft.engine.run import execute
 from regraft.events import Done, Epoch, Evaluation, Preflight, Started, Step
 from regraft.features.passes import cached_batches
@@ -36,8 +37,8 @@ class _Size(NamedTuple):
 
 
 _FEW = _Size(4, 32)
-_TIMED_SECONDS = 1.2
-"""Steps are timed for so long, but no more of them than `_MOST_STEPS`."""
+_TIMED_SECONDS = 0.8
+"""Where steps are short more are timed for so long, but no more of them than `_MOST_STEPS`."""
 _MOST_STEPS = 24
 _SHORT_SECONDS = 0.05
 """Of a step: an evaluation is then as short, and timed on more items."""
@@ -59,6 +60,7 @@ class Trial:
         preflight_seconds: Of the pre-flight that the arm's first run will make for all; 0 where the
             trial has made it.
         waiting_bytes: What a run holds while others are on: its model and the optimiser's moments.
+        held_bytes: What the process, or the device, held before the trial.
     """
 
     start_seconds: float
@@ -68,6 +70,7 @@ class Trial:
     n_validated: int = 0
     preflight_seconds: float = 0.0
     waiting_bytes: int = 0
+    held_bytes: int = 0
 
     def to_json(self) -> dict[str, Any]:
         """Return the plain form that the ledger keeps."""
@@ -107,19 +110,35 @@ def trial(job: Job) -> Trial:
     """
     if _starts_solved(job):  # it is tried as what no run is: its pre-flight serves none
         job = replace(job, data=replace(job.data, checked={}))
-    size = _FEW
-    found, step = _tried(job, size)
-    if step and (steps := min(_MOST_STEPS, int(_TIMED_SECONDS / step))) > size.steps:
-        validated = _VALIDATED_IF_SHORT if step < _SHORT_SECONDS else _VALIDATED
-        size = _Size(steps, validated)
-        more, _ = _tried(job, size)
-        found = replace(more, preflight_seconds=found.preflight_seconds)
-    if found.epoch_seconds and (depth := typical_depth(job.protocol, job.backbone.n_blocks)):
+    held = used_bytes(job.device)
+    sample, sizes = _tried(job, _FEW), [_FEW]
+    if sample is None:
+        return Trial(0.0, 0.0, 0)
+    step = sample.step_seconds
+    if (steps := min(_MOST_STEPS, int(_TIMED_SECONDS / step))) > _FEW.steps:
+        sizes.append(_Size(steps, _VALIDATED_IF_SHORT if step < _SHORT_SECONDS else _VALIDATED))
+        sample = sample.joined(_tried(job, sizes[-1]))
+    if depth := typical_depth(job.protocol, job.backbone.n_blocks):
         train = {**job.protocol["train"], "from_depth": depth, "stem": False}
-        typical, _ = _tried(replace(job, protocol={**job.protocol, "train": train}), size)
-        whole = ("peak_memory_bytes", "waiting_bytes", "preflight_seconds")
-        return replace(typical, **{name: getattr(found, name) for name in whole})
-    return found
+        typical = _tried(replace(job, protocol={**job.protocol, "train": train}), sizes[-1])
+        sample = sample.in_time_of(typical)
+    return _scaled(job, sample, held)
+
+
+def _scaled(job: Job, sample: _Sample, held_bytes: int) -> Trial:
+    """Return what the whole run costs, given what a part of it took."""
+    lengths = job.data.prepared.lengths()
+    evaluation = sample.evaluation_seconds * _validated(job, lengths)
+    return Trial(
+        start_seconds=sample.start_seconds,
+        epoch_seconds=sample.rate * sum(_held(job, lengths)) + evaluation,
+        peak_memory_bytes=sample.peak_bytes,
+        evaluation_seconds=evaluation,
+        n_validated=len(job.data.folds[0].validation) if job.data.folds else 0,
+        preflight_seconds=sample.preflight_seconds if _starts_solved(job) else 0.0,
+        waiting_bytes=sample.waiting_bytes,
+        held_bytes=held_bytes,
+    )
 
 
 def typical_depth(protocol: Mapping[str, Any], n_blocks: int) -> int | str | None:
@@ -142,8 +161,67 @@ def typical_depth(protocol: Mapping[str, Any], n_blocks: int) -> int | str | Non
     return "none" if mean >= n_blocks else mean or None
 
 
-def _tried(job: Job, size: _Size) -> tuple[Trial, float]:
-    """Return what a trial of a size says, and the seconds of a step of it."""
+@dataclass(frozen=True, slots=True)
+class _Sample:
+    """What a part of a run took.
+
+    Attributes:
+        steps: Steps that were timed, the first of each try left out; `seconds` of them all.
+        held: What their batches held.
+        start_seconds: As in `Trial`, the mean of the tries.
+        evaluation_seconds: By what was evaluated; `evaluated` is that.
+        preflight_seconds, peak_bytes, waiting_bytes: As in `Trial`.
+    """
+
+    steps: int
+    seconds: float
+    held: float
+    start_seconds: float
+    evaluation_seconds: float
+    evaluated: float
+    preflight_seconds: float
+    peak_bytes: int
+    waiting_bytes: int
+
+    @property
+    def rate(self) -> float:
+        """Seconds of training by what batches hold."""
+        return self.seconds / self.held
+
+    @property
+    def step_seconds(self) -> float:
+        """Seconds of a step."""
+        return self.seconds / self.steps
+
+    def joined(self, other: _Sample | None) -> _Sample:
+        """Return this try and a later one together: other work hardly slows both."""
+        if other is None:
+            return self
+        evaluated = self.evaluated + other.evaluated
+        evaluation = (
+            self.evaluation_seconds * self.evaluated + other.evaluation_seconds * other.evaluated
+        )
+        return replace(
+            self,
+            steps=self.steps + other.steps,
+            seconds=self.seconds + other.seconds,
+            held=self.held + other.held,
+            start_seconds=(self.start_seconds + other.start_seconds) / 2,
+            evaluation_seconds=evaluation / max(evaluated, 1.0),
+            evaluated=evaluated,
+            peak_bytes=max(self.peak_bytes, other.peak_bytes),
+        )
+
+    def in_time_of(self, other: _Sample | None) -> _Sample:
+        """Return this one with the seconds of another, of as many open blocks as is typical."""
+        if other is None:
+            return self
+        timed = ("steps", "seconds", "held", "start_seconds", "evaluation_seconds", "evaluated")
+        return replace(self, **{name: getattr(other, name) for name in timed})
+
+
+def _tried(job: Job, size: _Size) -> _Sample | None:
+    """Run a part of a job and return what it took; None where it cannot run."""
     small, seconds, evaluation = small_job(job, size), list[float](), 0.0
     lowest = lowest_trained_depth(small.protocol, job.backbone.n_blocks)
     Loader(small).source(lowest, epoch=0)  # the time of what is kept is not the run's
@@ -166,25 +244,23 @@ def _tried(job: Job, size: _Size) -> tuple[Trial, float]:
         if isinstance(event, Epoch | Step):
             before = now
     if not seconds:
-        return Trial(0.0, 0.0, 0), 0.0
+        return None
     lengths = job.data.prepared.lengths()
-    held, later = _held(small, lengths), slice(1 if len(seconds) > 1 else 0, None)
+    held, evaluated = _held(small, lengths), _validated(small, lengths)
+    later = slice(1 if len(seconds) > 1 else 0, None)
     rate = sum(seconds[later]) / sum(held[later])
-    start += max(0.0, seconds[0] - rate * held[0])  # memory for what the optimiser keeps
-    train = rate * sum(_held(job, lengths))
-    few, all_ = (_validated(one, lengths) for one in (small, job))
-    evaluation *= all_ / max(few, 1.0)
-    n_validated = len(job.data.folds[0].validation) if job.data.folds else 0
-    found = Trial(
-        start_seconds=start,
-        epoch_seconds=train + evaluation,
-        peak_memory_bytes=peak,
-        evaluation_seconds=evaluation,
-        n_validated=n_validated,
-        preflight_seconds=preflight if _starts_solved(job) else 0.0,
+    return _Sample(
+        steps=len(seconds[later]),
+        seconds=sum(seconds[later]),
+        held=sum(held[later]),
+        # the first step's memory for what the optimiser keeps
+        start_seconds=start + max(0.0, seconds[0] - rate * held[0]),
+        evaluation_seconds=evaluation / max(evaluated, 1.0),
+        evaluated=evaluated,
+        preflight_seconds=preflight,
+        peak_bytes=peak,
         waiting_bytes=waiting,
     )
-    return found, float(np.mean(seconds[later]))
 
 
 def small_job(job: Job, size: _Size = _FEW) -> Job:
@@ -262,13 +338,15 @@ def _batches(job: Job, lengths: np.ndarray[Any, Any]) -> list[np.ndarray[Any, An
 
 
 def _spread(n: int, k: int) -> list[int]:
-    """Return k of n places, or all, evenly spread.
+    """Return k of n places, or all, evenly spread; the last place is one: it takes most memory.
 
     Example:
         >>> _spread(9, 3), _spread(2, 4)
-        ([1, 4, 7], [0, 1])
+        ([1, 4, 8], [0, 1])
     """
-    return list(range(n)) if k >= n else [(2 * i + 1) * n // (2 * k) for i in range(k)]
+    if k >= n:
+        return list(range(n))
+    return [*((2 * i + 1) * n // (2 * k) for i in range(k - 1)), n - 1]
 
 
 def _stretches(
