@@ -121,7 +121,7 @@ def test_in_the_race_memory_holds_those_that_wait() -> None:
     assert last.predicted_memory_bytes == 500 + 30 * 3 + 90
     # what was read between the trial and the race is there too
     trial_full = {**more["cost__full"], "held_bytes": 200}
-    later = decisions(**{**more, "cost__full": trial_full, "race": {"held_bytes": 240}})
+    later = decisions(**{**more, "cost__full": trial_full, "cost-race": {"held_bytes": 240}})
     last = run_costs(later, full, [lora, full])[0]
     assert last.predicted_memory_bytes == 500 + 30 * 3 + 90 + 40
     alone = costs_of(

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from regraft.search.drive import Outcome
     from regraft.search.outcomes import ArmOutcome
 
-RACE = "race"
+RACE = "cost-race"
 """Key of the decision that holds what the process held as the race began."""
 
 _MISTIMED = 1.5
