@@ -9,7 +9,7 @@ from regraft.errors import BudgetError
 from regraft.search.advisor import Admission, order, purse_of
 from regraft.search.arms import with_fit
 from regraft.search.clock import Clock
-from regraft.search.forecasts import beside_others, held_beside
+from regraft.search.forecasts import held_beside, peak_memory
 from regraft.search.holding_up import seconds_per_item, slowest_pass
 from regraft.search.ladder import Ladder
 from regraft.search.outcomes import ArmOutcome
@@ -80,12 +80,12 @@ def _rows(planned: Sequence[_Planned], memory_bytes: float) -> list[dict[str, An
     beside = iter(held_beside([one.cost.waiting_bytes for one in raced]))
     rows, read = [], set[int | None]()
     for one in planned:
-        peak, each = one.cost.peak_memory_bytes, []
+        each = []
         for number, protocol in enumerate(one.protocols):
             held = next(beside) if one.races else 0
-            cost = _run(one, protocol, is_first=not number)
-            cost["peak_memory_bytes"] = beside_others(peak, held, memory_bytes) if peak else None
-            each.append(cost)
+            each.append(
+                _run(one, protocol, is_first=not number, beside=held, memory_bytes=memory_bytes)
+            )
         if each and one.arm.role == "control_without_fine_tuning" and one.arm.backbone not in read:
             read.add(one.arm.backbone)
             each[0]["seconds"] += one.cost.feature_pass
@@ -109,13 +109,23 @@ def _row(one: _Planned, each: list[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
-def _run(one: _Planned, protocol: Mapping[str, Any], *, is_first: bool) -> dict[str, Any]:
+def _run(
+    one: _Planned,
+    protocol: Mapping[str, Any],
+    *,
+    is_first: bool,
+    beside: int,
+    memory_bytes: float,
+) -> dict[str, Any]:
     """Return what one run of an arm costs; the first makes the pre-flight for all."""
-    is_trained = one.arm.is_trained
+    cost = one.cost
+    seconds = cost.run(protocol) + (cost.preflight_seconds if is_first else 0.0)
+    peak = peak_memory(cost, seconds=seconds, beside=beside, memory_bytes=memory_bytes)
     return {
-        "rate": float(protocol["rate"]["peak"]) if is_trained else None,
-        "epochs": one.terms.epochs if is_trained else None,
-        "seconds": one.cost.run(protocol) + (one.cost.preflight_seconds if is_first else 0.0),
+        "rate": float(protocol["rate"]["peak"]) if one.arm.is_trained else None,
+        "epochs": one.terms.epochs if one.arm.is_trained else None,
+        "seconds": seconds,
+        "peak_memory_bytes": peak if cost.peak_memory_bytes else None,
     }
 
 

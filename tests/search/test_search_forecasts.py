@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
@@ -11,9 +12,10 @@ from regraft.ledger.decisions import Decision
 from regraft.search.advisor import Admission
 from regraft.search.arms import Arm
 from regraft.search.drive import Outcome
-from regraft.search.forecasts import held_beside, mistimed, run_costs
+from regraft.search.forecasts import held_beside, mistimed, peak_memory, run_costs
 from regraft.search.outcomes import ArmOutcome
 from regraft.search.race import Dropped
+from regraft.search.trial import Trial
 
 TRIED = {
     "start_seconds": 1.0,
@@ -128,6 +130,24 @@ def test_in_the_race_memory_holds_those_that_wait() -> None:
         decisions(**{key: one for key, one in more.items() if "rung" not in key}), lora
     )
     assert alone[0].predicted_memory_bytes == 500
+
+
+@pytest.mark.parametrize(
+    ("seconds", "beside", "memory_bytes", "peak"),
+    [
+        (9.0, 0, math.inf, 500),
+        (10.0, 0, math.inf, 580),
+        (9.0, 70, math.inf, 570),
+        (11.0, 70, 600.0, 600),
+        (9.0, 70, 300.0, 500),
+    ],
+)
+def test_memory_holds_a_checkpoint_and_what_waits_up_to_what_it_may(
+    seconds: float, beside: int, memory_bytes: float, peak: int
+) -> None:
+    tried = Trial(**TRIED, checkpoint_bytes=80)
+    found = peak_memory(tried, seconds=seconds, beside=beside, memory_bytes=memory_bytes)
+    assert found == peak
 
 
 @pytest.mark.parametrize("waiting", [[], [7], [5, 5, 5], [1, 2, 3, 4, 5, 6, 7, 8, 9]])

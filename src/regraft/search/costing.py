@@ -52,6 +52,7 @@ def arm_cost(around: Surroundings, arm: Arm, job: Job, *, again: bool = False) -
         n_blocks=bench.backbone.n_blocks,
         preflight_seconds=tried.preflight_seconds,
         waiting_bytes=tried.waiting_bytes,
+        checkpoint_bytes=tried.checkpoint_bytes,
     )
 
 

@@ -42,6 +42,7 @@ class CostModel:
         n_blocks: Blocks of the backbone.
         preflight_seconds: Of the pre-flight that the first of the arm's runs makes.
         waiting_bytes: What a run holds while others are on.
+        checkpoint_bytes: What a checkpoint holds.
     """
 
     feature_pass: float
@@ -53,6 +54,7 @@ class CostModel:
     n_blocks: int
     preflight_seconds: float = 0.0
     waiting_bytes: int = 0
+    checkpoint_bytes: int = 0
 
     @property
     def fits(self) -> int:

@@ -15,11 +15,15 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from regraft.ledger.decisions import Decision
+    from regraft.search.costs import CostModel
     from regraft.search.drive import Outcome
     from regraft.search.outcomes import ArmOutcome
 
 RACE = "cost-race"
 """Key of the decision that holds what the process held as the race began."""
+
+_CHECKPOINT_SECONDS = 10.0
+"""Least time between two checkpoints, unless a sitting asks for another."""
 
 _MISTIMED = 1.5
 _TELLING_SECONDS = 1.0
@@ -52,12 +56,13 @@ def run_costs(
     beside, first = _held_beside(by_key, outcomes), _first_run(by_key, outcome)
     grown = max(0, by_key.get(RACE, {}).get("held_bytes", 0) - tried.held_bytes)
 
-    def peak(run: str) -> int:
-        more = grown + beside[run] if run in beside else 0
-        return beside_others(tried.peak_memory_bytes, more, memory_bytes)
-
     ended = [
-        _ended(tried, one, peak=peak(one.run))
+        _ended(
+            tried,
+            one,
+            beside=grown + beside[one.run] if one.run in beside else 0,
+            memory_bytes=memory_bytes,
+        )
         for one in (*outcome.tuning, *outcome.repetitions[1:])
         if one.status == "done" and one.summary.get("stacked", 1) == 1
     ]
@@ -109,16 +114,23 @@ def mistimed(costs: Sequence[RunCost]) -> str:
     return f"{runs} took {ratio:.2g} times as long as trials said: what is left is tried again"
 
 
-def beside_others(peak: int, held: int, memory_bytes: float) -> int:
-    """Return the peak memory of a run, `peak` by itself, beside others that hold `held` bytes.
+def peak_memory(
+    cost: Trial | CostModel, *, seconds: float, beside: int, memory_bytes: float
+) -> int:
+    """Return the most memory of a run.
 
-    Where that is more than the process may hold, those that wait are put on disk.
+    Where that is more than the process may hold, runs that wait are put on disk.
 
-    Example:
-        >>> beside_others(5, 3, 7.0), beside_others(5, 3, 4.0), beside_others(5, 3, math.inf)
-        (7, 5, 8)
+    Args:
+        cost: Of its arm.
+        seconds: That it takes: a short one comes to no checkpoint.
+        beside: Bytes that the process holds meanwhile and did not in the trial.
+        memory_bytes: What the process may hold.
     """
-    return int(max(peak, min(peak + held, memory_bytes)))
+    own = cost.peak_memory_bytes
+    if seconds >= _CHECKPOINT_SECONDS:
+        own += cost.checkpoint_bytes
+    return int(max(own, min(own + beside, memory_bytes)))
 
 
 def _trial(by_key: Mapping[str, Any], outcome: ArmOutcome) -> Trial | None:
@@ -159,12 +171,15 @@ def _with_preflight(cost: RunCost, tried: Trial) -> RunCost:
     return replace(cost, predicted_seconds=cost.predicted_seconds + tried.preflight_seconds)
 
 
-def _ended(tried: Trial, ended: Outcome, *, peak: int) -> RunCost:
+def _ended(tried: Trial, ended: Outcome, *, beside: int, memory_bytes: float) -> RunCost:
+    seconds = tried.seconds_of(ended.summary["stages"])
     return RunCost(
         run=ended.run,
-        predicted_seconds=tried.seconds_of(ended.summary["stages"]),
+        predicted_seconds=seconds,
         seconds=float(ended.summary["seconds"]),
-        predicted_memory_bytes=peak,
+        predicted_memory_bytes=peak_memory(
+            tried, seconds=seconds, beside=beside, memory_bytes=memory_bytes
+        ),
         peak_memory_bytes=int(ended.summary["peak_memory_bytes"]),
     )
 

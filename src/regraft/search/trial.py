@@ -61,6 +61,7 @@ class Trial:
             trial has made it.
         waiting_bytes: What a run holds while others are on: its model and the optimiser's moments.
         held_bytes: What the process, or the device, held before the trial.
+        checkpoint_bytes: What a checkpoint holds, in main memory, while it is written.
     """
 
     start_seconds: float
@@ -71,6 +72,7 @@ class Trial:
     preflight_seconds: float = 0.0
     waiting_bytes: int = 0
     held_bytes: int = 0
+    checkpoint_bytes: int = 0
 
     def to_json(self) -> dict[str, Any]:
         """Return the plain form that the ledger keeps."""
@@ -138,6 +140,7 @@ def _scaled(job: Job, sample: _Sample, held_bytes: int) -> Trial:
         preflight_seconds=sample.preflight_seconds if _starts_solved(job) else 0.0,
         waiting_bytes=sample.waiting_bytes,
         held_bytes=held_bytes,
+        checkpoint_bytes=sample.checkpoint_bytes,
     )
 
 
@@ -170,7 +173,7 @@ class _Sample:
         held: What their batches held.
         start_seconds: As in `Trial`, the mean of the tries.
         evaluation_seconds: By what was evaluated; `evaluated` is that.
-        preflight_seconds, peak_bytes, waiting_bytes: As in `Trial`.
+        preflight_seconds, peak_bytes, waiting_bytes, checkpoint_bytes: As in `Trial`.
     """
 
     steps: int
@@ -182,6 +185,7 @@ class _Sample:
     preflight_seconds: float
     peak_bytes: int
     waiting_bytes: int
+    checkpoint_bytes: int
 
     @property
     def rate(self) -> float:
@@ -225,13 +229,14 @@ def _tried(job: Job, size: _Size) -> _Sample | None:
     small, seconds, evaluation = small_job(job, size), list[float](), 0.0
     lowest = lowest_trained_depth(small.protocol, job.backbone.n_blocks)
     Loader(small).source(lowest, epoch=0)  # the time of what is kept is not the run's
-    start, preflight, peak, waiting, began = 0.0, 0.0, 0, 0, time.perf_counter()
+    start, preflight, peak, began = 0.0, 0.0, 0, time.perf_counter()
+    trained = total = 0
     before = began
     for event in execute(small):
         now = time.perf_counter()
         if isinstance(event, Started):
             before = now
-            waiting = _VALUE_BYTES * (event.parameters_total + 2 * event.parameters_trained)
+            trained, total = event.parameters_trained, event.parameters_total
         elif isinstance(event, Preflight):
             preflight, began = now - before, now  # one for all runs of an arm
         elif isinstance(event, Step):
@@ -259,7 +264,8 @@ def _tried(job: Job, size: _Size) -> _Sample | None:
         evaluated=evaluated,
         preflight_seconds=preflight,
         peak_bytes=peak,
-        waiting_bytes=waiting,
+        waiting_bytes=_VALUE_BYTES * (total + 2 * trained),
+        checkpoint_bytes=_VALUE_BYTES * 4 * trained,  # weights, the best ones, two moments
     )
 
 
