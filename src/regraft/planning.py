@@ -28,7 +28,8 @@ def plan_study(study: Study) -> list[dict[str, Any]]:
     A forward pass and a few steps of every arm are measured (and kept for the study itself). Of
     each run of an arm, `each` has learning rate, epochs, and seconds and peak memory if it goes on
     to its end; in the race few do, and what all are expected to take is the arm's `seconds`. The
-    first that reads features pays the pass for them. Of what is not trained no memory is predicted.
+    first of `each` that reads features pays the pass for them. Of what is not trained no memory is
+    predicted.
     """
     study.register()
     budget = study.spec.budget
@@ -120,7 +121,8 @@ def _run(
     """Return what one run of an arm costs; the first makes the pre-flight for all."""
     cost = one.cost
     seconds = cost.run(protocol) + (cost.preflight_seconds if is_first else 0.0)
-    peak = peak_memory(cost, seconds=seconds, beside=beside, memory_bytes=memory_bytes)
+    fit = cost.run(protocol) / cost.fits
+    peak = peak_memory(cost, seconds=fit, beside=beside, memory_bytes=memory_bytes)
     return {
         "rate": float(protocol["rate"]["peak"]) if one.arm.is_trained else None,
         "epochs": one.terms.epochs if one.arm.is_trained else None,

@@ -315,7 +315,6 @@ class Study:
                     final=final,
                     points=points,
                     seconds=clock.seconds,
-                    memory_bytes=around.memory_bytes,
                 )
             )
             clock.save()

@@ -143,6 +143,12 @@ def _same_job(ledger: Ledger, row: RunRow, backbone: str | None) -> Job:
             "it with --backbone.",
             where=where,
         )
+    if configuration["device"].startswith("cuda") and not torch.cuda.is_available():
+        raise ResumeError(
+            "it ran on a GPU, and there is none here, so its numbers cannot be compared. Verify it "
+            "on a machine with one.",
+            where=where,
+        )
     # the run says all of its protocol; the study's own may have moved since
     plain = {
         "backbones": [reference],

@@ -323,6 +323,8 @@ def test_a_plan_trains_nothing(finished: Finished, regraft: Regraft, tmp_path: P
     for row in rows:
         assert len(row["each"]) == row["learning_rates"]
         assert all(run["seconds"] > 0 for run in row["each"])
+    first, *others = [row for row in rows if row["role"] == "control_without_fine_tuning"]
+    assert first["each"][0]["seconds"] > others[0]["each"][0]["seconds"]  # the pass for features
     lora = next(row for row in rows if row["protocol"] == "small-lora")
     rates = [run["rate"] for run in lora["each"]]
     assert rates[1:] == sorted(rates[1:])  # the middle one runs first

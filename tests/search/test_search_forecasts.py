@@ -126,6 +126,12 @@ def test_in_the_race_memory_holds_those_that_wait() -> None:
     later = decisions(**{**more, "cost__full": trial_full, "cost-race": {"held_bytes": 240}})
     last = run_costs(later, full, [lora, full])[0]
     assert last.predicted_memory_bytes == 500 + 30 * 3 + 90 + 40
+    bounded = {
+        **more,
+        "cost__full": trial_full,
+        "cost-race": {"held_bytes": 240, "memory_bytes": 600},
+    }
+    assert run_costs(decisions(**bounded), full, [lora, full])[0].predicted_memory_bytes == 600
     alone = costs_of(
         decisions(**{key: one for key, one in more.items() if "rung" not in key}), lora
     )

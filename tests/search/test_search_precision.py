@@ -16,6 +16,7 @@ from regraft.features.store import Cache
 from regraft.search import precision
 from regraft.search.bench import Bench
 from regraft.search.precision import compare_metric, measure_precision, study_precision
+from regraft.tasks.splits import Fold
 from regraft.tasks.task import Task
 from small_search import around, small_study
 
@@ -140,6 +141,23 @@ def test_a_loss_within_one_standard_error_is_none(n_lost: int, holds: bool, data
     found, why = compare_metric({"fp32": fp32, "bf16": bf16}, data, train, validation)
     assert found is holds
     assert f"on {len(validation)} validation items" in why
+
+
+def test_the_noise_is_that_of_all_validation_items_however_few_are_looked_at(
+    data: RunData,
+) -> None:
+    """One item of a few is much, and is not excused by their being few."""
+    fold = data.folds[0]
+    few, n = fold.validation[:20], len(fold.train)
+    noise = np.random.default_rng(0).normal(size=(n + len(few), 10)) / 10
+    fp32 = (np.eye(10)[data.labels[np.concatenate([fold.train, few])]] + noise).astype(np.float32)
+    fp32[n : n + 2] = np.roll(fp32[n : n + 2], 1, axis=1)
+    bf16 = fp32.copy()
+    bf16[n + 2] = np.roll(bf16[n + 2], 1)
+    found = {"fp32": fp32, "bf16": bf16}  # 18 and 17 of 20 right
+    assert not compare_metric(found, data, fold.train, few)[0]
+    as_if_all = replace(data, folds=[Fold(fold.train, few)])
+    assert compare_metric(found, as_if_all, fold.train, few)[0]
 
 
 def test_a_gain_is_no_loss_whichever_way_the_metric_counts(data: RunData) -> None:

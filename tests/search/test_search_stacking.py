@@ -268,6 +268,7 @@ def test_a_seed_that_there_is_no_time_for_takes_part_in_no_step(
     (first, _), (second, ended) = seeds_of(study)
     assert [first, second] == list(whole)[:2]
     assert ended.summary["stack"]["ends"] == {list(whole)[2]: -1}
+    assert ended.summary["stacked"] == 1
     np.testing.assert_allclose(
         losses(study, second)[:HALF], losses(repeated, second)[:HALF], rtol=0, atol=1e-5
     )

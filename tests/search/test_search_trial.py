@@ -14,7 +14,7 @@ from regraft.engine.job import Job
 from regraft.features.store import Cache
 from regraft.search.bench import Bench
 from regraft.search.ladder import Ladder
-from regraft.search.trial import Trial, _held, _Size, small_job, trial, typical_depth
+from regraft.search.trial import Trial, _held, _Sample, _Size, small_job, trial, typical_depth
 from regraft.tasks.task import Task
 from small_backbones import WORDS, save_all
 from small_search import around, small_study, write_lora
@@ -125,6 +125,34 @@ def test_a_trial_takes_batches_of_the_run_from_the_thinnest_to_the_fullest(
     everything = lengths[job.data.rows[job.data.folds[0].validation]]
     assert len(validated) == 40
     assert abs(validated.mean() / everything.mean() - 1) < 0.1
+
+
+def test_two_tries_count_by_what_they_held() -> None:
+    def sample(**changes: float) -> _Sample:
+        some: dict[str, Any] = {
+            "steps": 3,
+            "seconds": 3.0,
+            "held": 30.0,
+            "start_seconds": 1.0,
+            "evaluation_seconds": 0.2,
+            "evaluated": 10.0,
+            "preflight_seconds": 0.5,
+            "peak_bytes": 7,
+            "waiting_bytes": 5,
+            "checkpoint_bytes": 2,
+        }
+        return _Sample(**{**some, **changes})
+
+    later = sample(
+        steps=5, seconds=1.0, held=10.0, evaluated=30.0, evaluation_seconds=0.4, peak_bytes=9
+    )
+    both = sample().joined(later)
+    assert (both.steps, both.rate, both.step_seconds) == (8, 4.0 / 40.0, 0.5)
+    assert both.evaluation_seconds == pytest.approx((0.2 * 10 + 0.4 * 30) / 40)
+    assert (both.peak_bytes, both.preflight_seconds) == (9, 0.5)
+    assert sample().joined(None) == sample()
+    timed = sample().in_time_of(later)
+    assert (timed.rate, timed.peak_bytes) == (later.rate, 7)
 
 
 @pytest.mark.parametrize(

@@ -236,7 +236,7 @@ def stacking(job: Job) -> dict[str, Any]:
     """Return what a run's summary says: ``stacked`` of how many, and ``stack``, to run it again."""
     if job.stack is None:
         return {"stacked": 1}
-    return {"stacked": len(job.stack.runs), "stack": job.stack.record()}
+    return {"stacked": len(job.stack.seated(0)), "stack": job.stack.record()}
 
 
 @dataclass(frozen=True, slots=True, eq=False)

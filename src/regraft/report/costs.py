@@ -15,7 +15,8 @@ _NEAR = 0.25
 _HEADS = ("Arm", "Run", "Predicted time", "Time", "Predicted memory", "Peak memory")
 _PREDICTED = {
     "seconds": "by a few measured steps of the arm, for the epochs that the run took",
-    "memory_bytes": "peak memory of a few measured steps of the arm",
+    "memory_bytes": "peak memory of a few measured steps of the arm, with a checkpoint, and with "
+    "what the process holds beside them in the race",
 }
 
 

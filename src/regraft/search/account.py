@@ -55,7 +55,6 @@ class Account:
         verdict: Decided on validation; `final` is the sealed part.
         points: Test logits of the label-efficiency runs.
         seconds: Wall seconds of the study.
-        memory_bytes: What the process might hold.
     """
 
     ledger: Ledger
@@ -68,7 +67,6 @@ class Account:
     final: Final
     points: Sequence[BudgetPoint]
     seconds: float
-    memory_bytes: float
 
     @property
     def winner(self) -> ArmOutcome:
@@ -162,12 +160,7 @@ def _arm(account: Account, outcome: ArmOutcome) -> ArmEvidence:
         logits=np.stack(logits) if logits else None,
         test_logits=account.final.logits.get(outcome.arm.key),
         test_seconds=account.final.seconds.get(outcome.arm.key),
-        costs=run_costs(
-            account.ledger.decisions.all(account.study),
-            outcome,
-            account.outcomes,
-            memory_bytes=account.memory_bytes,
-        ),
+        costs=run_costs(account.ledger.decisions.all(account.study), outcome, account.outcomes),
         movement=_movement(account, outcome),
         preflight=_preflight(account, outcome, "lines", "problems"),
         preflight_warnings=_preflight(account, outcome, "warnings"),

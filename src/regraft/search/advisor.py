@@ -263,7 +263,7 @@ def admit_repetition(arm: Arm, *, estimated: float, remaining: float, number: in
 
     Args:
         arm: The contender.
-        estimated: Seconds of this repetition, and of those that run together with it.
+        estimated: Seconds of this repetition, and of those before it that run together with it.
         remaining: Seconds left.
         number: How many come before it, its first run included.
     """

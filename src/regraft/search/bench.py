@@ -44,8 +44,6 @@ leaves room for inputs, features and other depths: a prefix that drives these ou
 """
 
 _LIMIT = "prefix_bytes"
-_UNDECIDED_BYTES = 2 << 30
-"""Of studies by versions that did not decide on it."""
 
 _Found = ArrayStore | str | None
 """A prefix that is open, why it cannot be written, or None where it is too large."""
@@ -283,10 +281,10 @@ def prefix_limit(ledger: Ledger, study: str, cache: Cache) -> float:
     return float(ledger.decisions.decide(study, _LIMIT, decide)["most_bytes"])
 
 
-def recorded_prefix_limit(ledger: Ledger, study: str) -> float:
-    """Return what a study decided on, to run one of its runs again; nothing is written."""
+def recorded_prefix_limit(ledger: Ledger, study: str) -> float | None:
+    """Return what a study decided on, if it did."""
     decided = (one.value for one in ledger.decisions.all(study) if one.key == _LIMIT)
-    return float(next(decided, {"most_bytes": _UNDECIDED_BYTES})["most_bytes"])
+    return next((float(value["most_bytes"]) for value in decided), None)
 
 
 def _tried(keep: Callable[[], ArrayStore | None], depth: int) -> _Found:

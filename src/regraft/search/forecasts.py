@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from regraft.search.outcomes import ArmOutcome
 
 RACE = "cost-race"
-"""Key of the decision that holds what the process held as the race began."""
+"""Key of the decision that holds what the process held as the race began, and might hold."""
 
 _CHECKPOINT_SECONDS = 10.0
 """Least time between two checkpoints, unless a sitting asks for another."""
@@ -33,8 +33,6 @@ def run_costs(
     decisions: Sequence[Decision],
     outcome: ArmOutcome,
     outcomes: Sequence[ArmOutcome],
-    *,
-    memory_bytes: float = math.inf,
 ) -> tuple[RunCost, ...]:
     """Return the costs of an arm's runs, those that dropped out of the race at what they took.
 
@@ -47,21 +45,21 @@ def run_costs(
         outcome: What became of the arm.
         outcomes: What became of all arms: in the race their runs hold memory beside this one's,
             and so does what the study has read since the trial.
-        memory_bytes: What the process might hold; above it those that wait are put on disk.
     """
     by_key = {one.key: one.value for one in decisions}
     tried = _trial(by_key, outcome)
     if tried is None:
         return ()
     beside, first = _held_beside(by_key, outcomes), _first_run(by_key, outcome)
-    grown = max(0, by_key.get(RACE, {}).get("held_bytes", 0) - tried.held_bytes)
-
+    begun = by_key.get(RACE, {}) if outcome.arm.role == "candidate" else {}
+    is_known = bool(begun) and tried.held_bytes > 0
+    grown = max(0, begun["held_bytes"] - tried.held_bytes) if is_known else 0
     ended = [
         _ended(
             tried,
             one,
-            beside=grown + beside[one.run] if one.run in beside else 0,
-            memory_bytes=memory_bytes,
+            beside=grown + beside.get(one.run, 0),
+            memory_bytes=begun.get("memory_bytes") or math.inf,
         )
         for one in (*outcome.tuning, *outcome.repetitions[1:])
         if one.status == "done" and one.summary.get("stacked", 1) == 1
@@ -123,7 +121,7 @@ def peak_memory(
 
     Args:
         cost: Of its arm.
-        seconds: That it takes: a short one comes to no checkpoint.
+        seconds: Of one of its fits: a short one comes to no checkpoint.
         beside: Bytes that the process holds meanwhile and did not in the trial.
         memory_bytes: What the process may hold.
     """
@@ -178,7 +176,10 @@ def _ended(tried: Trial, ended: Outcome, *, beside: int, memory_bytes: float) ->
         predicted_seconds=seconds,
         seconds=float(ended.summary["seconds"]),
         predicted_memory_bytes=peak_memory(
-            tried, seconds=seconds, beside=beside, memory_bytes=memory_bytes
+            tried,
+            seconds=seconds / len(ended.summary["stages"]),
+            beside=beside,
+            memory_bytes=memory_bytes,
         ),
         peak_memory_bytes=int(ended.summary["peak_memory_bytes"]),
     )

@@ -288,8 +288,12 @@ class Ladder:
 
     def _held(self) -> dict[str, Any]:
         """Return what the process holds, from which the memory of the race's runs is predicted."""
-        held = used_bytes(self._around.device)
-        return {"held_bytes": held, "reason": f"{held / 2**30:.2f} GiB are held as the race begins"}
+        held, most = used_bytes(self._around.device), self._around.memory_bytes
+        return {
+            "held_bytes": held,
+            "memory_bytes": most if math.isfinite(most) else None,
+            "reason": f"{held / 2**30:.2f} GiB are held as the race begins",
+        }
 
     def _runners(self, outcome: ArmOutcome) -> list[tuple[dict[str, Any], Runner]]:
         """Return the learning rates of an arm with their runs, together where that is faster."""
@@ -343,8 +347,6 @@ class Ladder:
                 yield from in_turn(due, 1.0)
                 ended = [one.outcome for one in due if one.outcome is not None]
                 outcome.repetitions += [one for one in ended if one.status == "done"]
-                if len(due) < len(group):
-                    break
 
     def _has_time(self, outcome: ArmOutcome, candidate: Mapping[str, Any]) -> bool:
         """Whether an arm that is capped tries one more rate; decided and written down."""

@@ -33,13 +33,14 @@ def with_time(
     due: list[Runner] = []
     seconds = 0.0
     for runner, number in group.items():
-        if recorded(around.ledger, around.study, runner.run) is None:
-            seconds += float(outcome.repetitions[0].summary["seconds"])
+        if recorded(around.ledger, around.study, runner.run) is not None:
+            due.append(runner)  # it costs nothing
+            continue
+        seconds += float(outcome.repetitions[0].summary["seconds"])
         decide = partial(_admission, around, outcome, number=number, seconds=seconds, kept=kept)
         key = f"seed/{outcome.arm.key}/{number}"
-        if not around.ledger.decisions.decide(around.study, key, decide)["admitted"]:
-            break
-        due.append(runner)
+        if around.ledger.decisions.decide(around.study, key, decide)["admitted"]:
+            due.append(runner)
     for runner in set(group) - set(due):
         if runner.stack is not None:
             runner.stack.end(runner.run, -1)

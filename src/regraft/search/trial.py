@@ -265,14 +265,15 @@ def _tried(job: Job, size: _Size) -> _Sample | None:
         preflight_seconds=preflight,
         peak_bytes=peak,
         waiting_bytes=_VALUE_BYTES * (total + 2 * trained),
-        checkpoint_bytes=_VALUE_BYTES * 4 * trained,  # weights, the best ones, two moments
+        # weights, the best ones, two moments: in main memory, which is not what a GPU's peak is of
+        checkpoint_bytes=0 if job.device.startswith("cuda") else 4 * _VALUE_BYTES * trained,
     )
 
 
 def small_job(job: Job, size: _Size = _FEW) -> Job:
     """Return the job on a few of its items, its head not solved, its prefix of these alone."""
     data, lengths = job.data, job.data.prepared.lengths()[job.data.rows]
-    batches = sorted(_batches(job, lengths), key=lambda rows: lengths[rows].max())
+    batches = sorted(_batches(job, lengths), key=lambda rows: len(rows) * lengths[rows].max())
     train = np.concatenate([batches[i] for i in _spread(len(batches), size.steps)])
     validation = _stretches(data.folds[0].validation if data.folds else train[:0], lengths, size)
     chosen = np.concatenate([train, validation])
@@ -344,7 +345,7 @@ def _batches(job: Job, lengths: np.ndarray[Any, Any]) -> list[np.ndarray[Any, An
 
 
 def _spread(n: int, k: int) -> list[int]:
-    """Return k of n places, or all, evenly spread; the last place is one: it takes most memory.
+    """Return k of n places, or all, evenly spread; the last place, the fullest, is one of them.
 
     Example:
         >>> _spread(9, 3), _spread(2, 4)

@@ -10,6 +10,7 @@ from pydantic import Field
 
 from regraft.config.spec import Spec as Base
 from regraft.features.logistic import fit_probe
+from regraft.features.solved import linear_logits
 from regraft.protocols.bag_of_words import fit_words, word_logits
 from regraft.protocols.predictor_data import PredictorData
 
@@ -60,9 +61,7 @@ def predict(
     del spec
     if data.kind == "text":
         return word_logits(state, data.need_raw())
-    rows = pixels(data, int(state["side"][0]))
-    logits: np.ndarray[Any, Any] = rows @ state["weight"].T + state["bias"]
-    return logits
+    return linear_logits(pixels(data, int(state["side"][0])), state["weight"], state["bias"])
 
 
 def pixels(data: PredictorData, side: int) -> np.ndarray[Any, Any]:
