@@ -16,6 +16,7 @@ from regraft.events import Done
 from regraft.features.store import Cache
 from regraft.search.bench import Bench
 from regraft.search.costs import measure_forward
+from regraft.search.precision import measure_precision
 from regraft.study import Sitting
 from regraft.tasks.task import Task
 from small_backbones import save_plain
@@ -112,4 +113,6 @@ def test_features_and_prefixes_pass_where_the_study_computes(
     for one, other in zip(*(store.gather(rows) for store in kept if store), strict=True):
         np.testing.assert_allclose(one, other, atol=1e-2)
     assert measure_forward(there) > 0
+    decided = measure_precision(backbone, there.run_data(task), device="cuda")
+    assert "natively; accuracy of a linear probe" in decided["reason"]
     assert {p.device.type for p in backbone.module.parameters()} == {"cpu"}

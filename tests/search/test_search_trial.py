@@ -14,7 +14,8 @@ from regraft.engine.job import Job
 from regraft.features.store import Cache
 from regraft.search.bench import Bench
 from regraft.search.ladder import Ladder
-from regraft.search.trial import Trial, _held, _Sample, _Size, small_job, trial, typical_depth
+from regraft.search.opening import opening_shares, typical_depth
+from regraft.search.trial import Trial, _held, _Sample, _Size, small_job, trial
 from regraft.tasks.task import Task
 from small_backbones import WORDS, save_all
 from small_search import around, small_study, write_lora
@@ -170,3 +171,35 @@ def test_gradual_unfreezing_is_tried_with_what_is_open_in_the_mean(
     # of four blocks 4, 3, 2, 1, 1; 4, 3, 2, 1, 0, 0 …; 4, 3
     assert typical_depth(protocol, 4) == depth
     assert typical_depth({**protocol, "unfreeze": None}, 4) is None
+    assert opening_shares({**protocol, "unfreeze": None}, 4) == ()
+
+
+@pytest.mark.parametrize(
+    ("from_depth", "epochs", "shares"),
+    [
+        (0.25, 5, (0.0, 0.5, 1.0, 1.5)),  # 0, 1, 2, 3, 3 blocks; two of them were timed
+        (0, 90, (0.0, 0.25, 0.5, 0.75, 1.0)),  # nearly always all four
+        (0.75, 2, ()),  # the mean epoch trains none
+    ],
+)
+def test_epochs_before_all_is_open_count_by_what_they_train(
+    from_depth: float, epochs: int, shares: tuple[float, ...]
+) -> None:
+    protocol = {
+        "unfreeze": {"kind": "gradual"},
+        "train": {"from_depth": from_depth},
+        "fit": {"epochs": epochs},
+    }
+    assert opening_shares(protocol, 4) == shares
+    tried = Trial(1.0, 10.0, 0, evaluation_seconds=2.0, n_validated=50, opening=shares)
+    plain = Trial(1.0, 10.0, 0, evaluation_seconds=2.0, n_validated=50)
+    per_epoch = {"steps_per_epoch": 10.0, "looked_at": 25}
+    if not shares:
+        assert tried.seconds_to(15, **per_epoch) == plain.seconds_to(15, **per_epoch)
+        return
+    # an epoch and a half: the first share, half of the second; one evaluation, half a look
+    trained = 8.0 * (shares[0] + shares[1] / 2)
+    assert tried.seconds_to(15, **per_epoch) == pytest.approx(1.0 + trained + 2.0 * 1.5)
+    stage = {"n_train": 40, "epochs": 9, "history": [{"epoch": len(shares) + 2}]}
+    expected = 1.0 + 10.0 * (sum(shares) + 2 * shares[-1])
+    assert tried.seconds_of([stage]) == pytest.approx(expected)

@@ -24,8 +24,8 @@ def choose_device() -> str:
 def choose_precision(asked: str, device: str) -> Precision:
     """Return the precision for what was asked (``auto``, ``fp32`` or ``bf16``).
 
-    ``auto`` is bf16 on a GPU that computes it natively and fp32 elsewhere. (On a CPU a study
-    measures whether bf16 pays: `regraft.search.precision.measure_precision`.)
+    ``auto`` is bf16 on a GPU that computes it natively and fp32 elsewhere. (A study measures
+    whether bf16 pays and keeps its metric: `regraft.search.precision.measure_precision`.)
     """
     if asked == "fp32":
         return "fp32"

@@ -11,8 +11,6 @@ import numpy as np
 import torch
 
 from regraft.backbones.placing import placed
-from regraft.config.protocol import depth_index
-from regraft.config.registry import kind_spec, load
 from regraft.engine.batches import Loader, epoch_batches
 from regraft.engine.meter import used_bytes
 from regraft.engine.run import execute
@@ -20,6 +18,7 @@ from regraft.events import Done, Epoch, Evaluation, Preflight, Started, Step
 from regraft.features.passes import cached_batches
 from regraft.features.views import ViewInputs
 from regraft.search.arms import lowest_trained_depth, with_fit
+from regraft.search.opening import opening_shares, typical_depth
 from regraft.tasks.splits import Fold
 
 if TYPE_CHECKING:
@@ -62,6 +61,8 @@ class Trial:
         waiting_bytes: What a run holds while others are on: its model and the optimiser's moments.
         held_bytes: What the process, or the device, held before the trial.
         checkpoint_bytes: What a checkpoint holds, in main memory, while it is written.
+        opening: Under gradual unfreezing, what an epoch trains as a share of the epoch that was
+            timed: of the first, the second and so on, the last share of all that follow.
     """
 
     start_seconds: float
@@ -73,6 +74,7 @@ class Trial:
     waiting_bytes: int = 0
     held_bytes: int = 0
     checkpoint_bytes: int = 0
+    opening: Sequence[float] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Return the plain form that the ledger keeps."""
@@ -82,7 +84,7 @@ class Trial:
         """Return the seconds that a run's fits take for the epochs that they ran."""
         first = stages[0]["n_train"]
         epochs = sum(
-            (one["history"][-1]["epoch"] if one["history"] else one["epochs"])
+            self._timed_epochs(one["history"][-1]["epoch"] if one["history"] else one["epochs"])
             * (one["n_train"] / first)
             for one in stages
         )
@@ -96,9 +98,18 @@ class Trial:
             steps_per_epoch: Of the run.
             looked_at: Validation items that were passed between evaluations.
         """
-        training = (self.epoch_seconds - self.evaluation_seconds) * step / steps_per_epoch
+        epochs = self._timed_epochs(step / steps_per_epoch)
+        training = (self.epoch_seconds - self.evaluation_seconds) * epochs
         evaluations = step // steps_per_epoch + looked_at / max(self.n_validated, 1)
         return self.start_seconds + training + self.evaluation_seconds * evaluations
+
+    def _timed_epochs(self, epochs: float) -> float:
+        """Return how many epochs such as was timed so many of a run are."""
+        if not self.opening:
+            return epochs
+        whole = int(epochs)
+        shares = [self.opening[min(i, len(self.opening) - 1)] for i in range(whole + 1)]
+        return sum(shares[:whole]) + shares[whole] * (epochs - whole)
 
 
 def trial(job: Job) -> Trial:
@@ -141,27 +152,8 @@ def _scaled(job: Job, sample: _Sample, held_bytes: int) -> Trial:
         waiting_bytes=sample.waiting_bytes,
         held_bytes=held_bytes,
         checkpoint_bytes=sample.checkpoint_bytes,
+        opening=opening_shares(job.protocol, job.backbone.n_blocks),
     )
-
-
-def typical_depth(protocol: Mapping[str, Any], n_blocks: int) -> int | str | None:
-    """Return the lowest block that is open in a mean epoch of a fit; None where it never changes.
-
-    Args:
-        protocol: A resolved protocol.
-        n_blocks: Blocks of the backbone.
-    """
-    if protocol["unfreeze"] is None or protocol["train"]["from_depth"] == "none":
-        return None
-    spec = kind_spec("unfreeze", protocol["unfreeze"], where="unfreeze")
-    lowest_open = load("unfreeze", protocol["unfreeze"]["kind"]).lowest_open
-    lowest = depth_index(protocol["train"]["from_depth"], n_blocks)
-    each = [
-        lowest_open(spec, epoch=epoch, from_depth=lowest, n_blocks=n_blocks)
-        for epoch in range(int(protocol["fit"]["epochs"]))
-    ]
-    mean = round(float(np.mean(each)))
-    return "none" if mean >= n_blocks else mean or None
 
 
 @dataclass(frozen=True, slots=True)
