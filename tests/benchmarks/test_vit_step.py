@@ -57,6 +57,7 @@ def run(*arguments: str) -> str:
     return done.stdout
 
 
+@pytest.mark.slow
 def test_both_sides_are_timed_and_put_in_relation(tmp_path: Path) -> None:
     pytest.importorskip("accelerate", reason="the Trainer needs it")
     out = tmp_path / "vit_step.json"

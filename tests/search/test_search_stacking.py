@@ -218,6 +218,7 @@ def test_other_seeds_of_an_arm_train_together_too(repeated: Study) -> None:
     assert not np.allclose(others[0][1].arrays["logits"], others[1][1].arrays["logits"], atol=1e-3)
 
 
+@pytest.mark.slow
 def test_seeds_come_together_to_what_they_come_to_one_by_one(
     repeated: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
