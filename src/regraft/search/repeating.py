@@ -5,11 +5,11 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from regraft.search.advisor import admit_repetition
+from regraft.search.advisor import Admission, admit_repetition
 from regraft.search.drive import recorded
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from regraft.search.outcomes import ArmOutcome
     from regraft.search.race import Runner
@@ -33,11 +33,10 @@ def with_time(
     due: list[Runner] = []
     seconds = 0.0
     for runner, number in group.items():
-        if recorded(around.ledger, around.study, runner.run) is not None:
-            due.append(runner)  # it costs nothing
-            continue
-        seconds += float(outcome.repetitions[0].summary["seconds"])
-        decide = partial(_admission, around, outcome, number=number, seconds=seconds, kept=kept)
+        decide: Callable[[], dict[str, Any]] = Admission(True, "its result is on record").to_json
+        if recorded(around.ledger, around.study, runner.run) is None:
+            seconds += float(outcome.repetitions[0].summary["seconds"])
+            decide = partial(_admission, around, outcome, number=number, seconds=seconds, kept=kept)
         key = f"seed/{outcome.arm.key}/{number}"
         if around.ledger.decisions.decide(around.study, key, decide)["admitted"]:
             due.append(runner)

@@ -127,8 +127,8 @@ def trial(job: Job) -> Trial:
     sample, sizes = _tried(job, _FEW), [_FEW]
     if sample is None:
         return Trial(0.0, 0.0, 0)
-    step = sample.step_seconds
-    if (steps := min(_MOST_STEPS, int(_TIMED_SECONDS / step))) > _FEW.steps:
+    step = max(sample.step_seconds, _TIMED_SECONDS / _MOST_STEPS)  # a clock may not tell it from 0
+    if (steps := int(_TIMED_SECONDS / step)) > _FEW.steps:
         sizes.append(_Size(steps, _VALIDATED_IF_SHORT if step < _SHORT_SECONDS else _VALIDATED))
         sample = sample.joined(_tried(job, sizes[-1]))
     if depth := typical_depth(job.protocol, job.backbone.n_blocks):
